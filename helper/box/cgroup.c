@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT */
+/* The cgroups of a box: see cgroup.h. One code for v1, hybrid and v2: per hierarchy. */
+#include "cgroup.h"
+#include "cleanup.h"
+#include "file.h"
+#include "proto.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BASE "nsbox"
+#define KEEPERS BASE "/keepers"
+
+static const char *const leaf_names[NSBOX_LEAF_COUNT] = { "main", "rescue" };
+
+/* Does the v2 hierarchy offer @controller at its top? */
+static bool v2_offers(const struct nsbox_hierarchy *h, const char *controller)
+{
+	char path[512], text[256], word[32];
+
+	(void)snprintf(path, sizeof(path), "%s/cgroup.controllers", h->mount);
+	text[0] = ' ';
+	if (nsbox_file_read(path, text + 1, sizeof(text) - 2, NULL) < 0)
+		return false;
+	text[strcspn(text, "\n")] = '\0';
+	strcat(text, " ");
+	(void)snprintf(word, sizeof(word), " %s ", controller);
+	return strstr(text, word) != NULL;
+}
+
+static bool offers(const struct nsbox_hierarchy *h, const char *controller)
+{
+	return h->v2 ? v2_offers(h, controller) : nsbox_hierarchy_has(h, controller);
+}
+
+/* The hierarchies that carry a controller of ours, with the box's path on each. */
+static int survey(const char *name, struct nsbox_cgroup *ret, struct nsbox_error *err)
+{
+	struct nsbox_hierarchy list[NSBOX_HIERARCHIES_MAX];
+	size_t n;
+	int r = nsbox_hierarchies_read(list, &n, err);
+
+	if (r < 0)
+		return r;
+	ret->n = 0;
+	ret->missing[0] = '\0';
+	for (size_t i = 0; i < n; i++) {
+		struct nsbox_cgroup_dir *d = &ret->dirs[ret->n];
+
+		d->pids = offers(&list[i], "pids");
+		d->cpu = offers(&list[i], "cpu");
+		d->memory = offers(&list[i], "memory");
+		/* On v2 every cgroup can be frozen. */
+		d->freezer = list[i].v2 ? d->pids : nsbox_hierarchy_has(&list[i], "freezer");
+		if (!d->pids && !d->cpu && !d->memory && !d->freezer)
+			continue;
+		d->hierarchy = list[i];
+		(void)snprintf(d->path, sizeof(d->path), "%s/" BASE "/%s", list[i].mount, name);
+		ret->n++;
+	}
+	return 0;
+}
+
+static int put(const struct nsbox_cgroup_dir *d, const char *leaf, const char *file,
+	       uint64_t value, struct nsbox_error *err)
+{
+	char path[640], text[32] = "max";
+
+	(void)snprintf(path, sizeof(path), "%s%s%s/%s", d->path, *leaf ? "/" : "", leaf, file);
+	if (value != NSBOX_LIMIT_NONE)
+		(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	return nsbox_file_write(path, text, err);
+}
+
+static int make_dir(const char *path, struct nsbox_error *err)
+{
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return nsbox_error_set(err, errno, "mkdir %s", path);
+	return 0;
+}
+
+/* v2: a controller reaches the children of a cgroup that names it in subtree_control. */
+static int enable_for_children(const char *dir, const struct nsbox_cgroup_dir *d, bool pids_only,
+			       struct nsbox_error *err)
+{
+	char path[640], text[64];
+
+	(void)snprintf(path, sizeof(path), "%s/cgroup.subtree_control", dir);
+	(void)snprintf(text, sizeof(text), "+pids%s%s", d->cpu && !pids_only ? " +cpu" : "",
+		       d->memory && !pids_only ? " +memory" : "");
+	return nsbox_file_write(path, text, err);
+}
+
+static int make_base(const struct nsbox_cgroup_dir *d, struct nsbox_error *err)
+{
+	char base[512];
+	int r;
+
+	(void)snprintf(base, sizeof(base), "%s/" BASE, d->hierarchy.mount);
+	r = make_dir(base, err);
+	if (r == 0 && d->hierarchy.v2)
+		r = enable_for_children(d->hierarchy.mount, d, false, err);
+	if (r == 0 && d->hierarchy.v2)
+		r = enable_for_children(base, d, false, err);
+	return r;
+}
+
+static int make_leaves(const struct nsbox_cgroup_dir *d, const struct nsbox_decision *policy,
+		       struct nsbox_error *err)
+{
+	const uint64_t limits[NSBOX_LEAF_COUNT] = { policy->pids_max, NSBOX_RESCUE_PIDS };
+	char path[640];
+	int r = put(d, "", "pids.max", policy->pids_max + NSBOX_RESCUE_PIDS, err);
+
+	if (r == 0 && d->hierarchy.v2)
+		r = enable_for_children(d->path, d, true, err);
+	for (int leaf = 0; r == 0 && leaf < NSBOX_LEAF_COUNT; leaf++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", d->path, leaf_names[leaf]);
+		r = make_dir(path, err);
+		if (r == 0)
+			r = put(d, leaf_names[leaf], "pids.max", limits[leaf], err);
+	}
+	return r;
+}
+
+/* memory_max in bytes: of the machine's RAM where the policy gives a percentage. */
+static uint64_t memory_limit(const struct nsbox_decision *policy)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if (policy->memory_percent)
+		return (uint64_t)sysconf(_SC_PHYS_PAGES) / 100 * policy->memory_percent * page;
+	return policy->memory_max;
+}
+
+static int limit_memory(const struct nsbox_cgroup_dir *d, const struct nsbox_decision *policy,
+			struct nsbox_error *err)
+{
+	uint64_t limit = memory_limit(policy);
+
+	if (d->hierarchy.v2)
+		return put(d, "", "memory.max", limit, err);
+	if (limit == NSBOX_LIMIT_NONE)
+		return 0;	/* v1: unlimited is how a cgroup begins */
+	return put(d, "", "memory.limit_in_bytes", limit, err);
+}
+
+/* cpu.shares 1024 and cpu.weight 100 are the same share (systemd.resource-control(5)). */
+static int weigh_cpu(const struct nsbox_cgroup_dir *d, const struct nsbox_decision *policy,
+		     struct nsbox_error *err)
+{
+	uint64_t shares = policy->cpu_weight * 1024 / 100;
+
+	if (d->hierarchy.v2)
+		return put(d, "", "cpu.weight", policy->cpu_weight, err);
+	return put(d, "", "cpu.shares", shares < 2 ? 2 : shares, err);
+}
+
+static int make_one(const struct nsbox_cgroup_dir *d, const struct nsbox_decision *policy,
+		    struct nsbox_error *err)
+{
+	int r = make_base(d, err);
+
+	if (r == 0 && mkdir(d->path, 0755) < 0)
+		r = nsbox_error_set(err, errno, "mkdir %s", d->path);
+	if (r == 0 && d->memory)
+		r = limit_memory(d, policy, err);
+	if (r == 0 && d->cpu)
+		r = weigh_cpu(d, policy, err);
+	if (r == 0 && d->pids)
+		r = make_leaves(d, policy, err);
+	return r;
+}
+
+/* What the machine lacks: an error if it was asked for, else a word for the log. */
+static int check_missing(struct nsbox_cgroup *cg, const struct nsbox_decision *policy,
+			 struct nsbox_error *err)
+{
+	bool pids = false, cpu = false, memory = false;
+
+	for (size_t i = 0; i < cg->n; i++) {
+		pids |= cg->dirs[i].pids;
+		cpu |= cg->dirs[i].cpu;
+		memory |= cg->dirs[i].memory;
+	}
+	if (!pids)
+		return nsbox_error_say(err, ENOENT, "the pids cgroup controller is not mounted, so "
+				       "pids_max cannot be enforced: mount cgroup2 on /sys/fs/cgroup");
+	if (!cpu && policy->origin[NSBOX_KEY_CPU_WEIGHT].file)
+		return nsbox_error_say(err, ENOENT, "the cpu cgroup controller is not mounted, so "
+				       "cpu_weight cannot be enforced: take the key out or mount it");
+	if (!memory && policy->origin[NSBOX_KEY_MEMORY_MAX].file &&
+	    policy->memory_max != NSBOX_LIMIT_NONE)
+		return nsbox_error_say(err, ENOENT, "the memory cgroup controller is not mounted, "
+				       "so memory_max cannot be enforced: write memory_max = none or "
+				       "mount it");
+	(void)snprintf(cg->missing, sizeof(cg->missing), "%s%s", cpu ? "" : " cpu",
+		       memory ? "" : " memory");
+	return 0;
+}
+
+int nsbox_cgroup_create(const char *name, const struct nsbox_decision *policy,
+			struct nsbox_cgroup *ret, struct nsbox_error *err)
+{
+	int r = survey(name, ret, err);
+
+	if (r == 0)
+		r = check_missing(ret, policy, err);
+	for (size_t i = 0; r == 0 && i < ret->n; i++)
+		r = make_one(&ret->dirs[i], policy, err);
+	if (r < 0)
+		(void)nsbox_cgroup_remove(ret, 0, NULL);
+	return r;
+}
+
+int nsbox_cgroup_find(const char *name, struct nsbox_cgroup *ret, struct nsbox_error *err)
+{
+	return survey(name, ret, err);
+}
+
+/* The path of a file in the directory where a process of @leaf is. */
+static void leaf_path(const struct nsbox_cgroup_dir *d, enum nsbox_cgroup_leaf leaf,
+		      const char *file, char *ret, size_t size)
+{
+	(void)snprintf(ret, size, "%s%s%s%s%s", d->path, d->pids ? "/" : "",
+		       d->pids ? leaf_names[leaf] : "", *file ? "/" : "", file);
+}
+
+int nsbox_cgroup_open_procs(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf,
+			    int fds[NSBOX_HIERARCHIES_MAX], unsigned int *ret_n,
+			    struct nsbox_error *err)
+{
+	char path[640];
+
+	for (*ret_n = 0; *ret_n < cg->n; (*ret_n)++) {
+		leaf_path(&cg->dirs[*ret_n], leaf, "cgroup.procs", path, sizeof(path));
+		fds[*ret_n] = open(path, O_WRONLY | O_CLOEXEC);
+		if (fds[*ret_n] >= 0)
+			continue;
+		(void)nsbox_error_set(err, errno, "open %s", path);
+		while (*ret_n > 0)
+			(void)nsbox_close(fds[--(*ret_n)]);
+		return -EIO;
+	}
+	return 0;
+}
+
+int nsbox_cgroup_open_for_clone(const struct nsbox_cgroup *cg, struct nsbox_error *err)
+{
+	char path[640];
+	int fd;
+
+	if (cg->n != 1 || !cg->dirs[0].hierarchy.v2)
+		return -ENOTSUP;
+	leaf_path(&cg->dirs[0], NSBOX_LEAF_MAIN, "", path, sizeof(path));
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return nsbox_error_set(err, errno, "open %s", path);
+	return fd;
+}
+
+int nsbox_cgroup_move(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
+		      struct nsbox_error *err)
+{
+	char path[640], text[16];
+	int r = 0;
+
+	(void)snprintf(text, sizeof(text), "%d", pid);
+	for (size_t i = 0; r == 0 && i < cg->n; i++) {
+		leaf_path(&cg->dirs[i], leaf, "cgroup.procs", path, sizeof(path));
+		r = nsbox_file_write(path, text, err);
+	}
+	return r;
+}
+
+int nsbox_cgroup_verify(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
+			struct nsbox_error *err)
+{
+	char is[640], want[640];
+	int r;
+
+	for (size_t i = 0; i < cg->n; i++) {
+		leaf_path(&cg->dirs[i], leaf, "", want, sizeof(want));
+		r = nsbox_hierarchy_path_of(&cg->dirs[i].hierarchy, pid, is, sizeof(is), err);
+		if (r < 0)
+			return r;
+		if (strcmp(is, want) != 0)
+			return nsbox_error_say(err, EIO, "process %d is in cgroup %s and not in %s",
+					       pid, is, want);
+	}
+	return 0;
+}
+
+static const struct nsbox_cgroup_dir *pids_dir(const struct nsbox_cgroup *cg)
+{
+	for (size_t i = 0; i < cg->n; i++)
+		if (cg->dirs[i].pids)
+			return &cg->dirs[i];
+	return NULL;
+}
+
+static uint64_t read_number(const char *path)
+{
+	char text[32];
+
+	/* "max" and whatever cannot be read count as no limit. */
+	if (nsbox_file_read(path, text, sizeof(text), NULL) < 0 || text[0] < '0' || text[0] > '9')
+		return UINT64_MAX;
+	return strtoull(text, NULL, 10);
+}
+
+enum nsbox_cgroup_leaf nsbox_cgroup_choose(const struct nsbox_cgroup *cg)
+{
+	const struct nsbox_cgroup_dir *d = pids_dir(cg);
+	char path[640];
+	uint64_t now, max;
+
+	if (!d)
+		return NSBOX_LEAF_MAIN;
+	leaf_path(d, NSBOX_LEAF_MAIN, "pids.current", path, sizeof(path));
+	now = read_number(path);
+	leaf_path(d, NSBOX_LEAF_MAIN, "pids.max", path, sizeof(path));
+	max = read_number(path);
+	return now + NSBOX_RESCUE_MARGIN >= max ? NSBOX_LEAF_RESCUE : NSBOX_LEAF_MAIN;
+}
+
+bool nsbox_cgroup_is_frozen(const struct nsbox_cgroup *cg)
+{
+	for (size_t i = 0; i < cg->n; i++) {
+		const struct nsbox_cgroup_dir *d = &cg->dirs[i];
+		char path[640], text[256];
+
+		if (!d->freezer)
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", d->path,
+			       d->hierarchy.v2 ? "cgroup.freeze" : "freezer.state");
+		if (nsbox_file_read(path, text, sizeof(text), NULL) < 0)
+			continue;
+		if (text[0] == '1' || strncmp(text, "FR", 2) == 0)	/* FROZEN, FREEZING */
+			return true;
+	}
+	return false;
+}
+
+/* A frozen process does not die: thaw first. Best effort, the kill tells. */
+static void thaw(const struct nsbox_cgroup *cg)
+{
+	for (size_t i = 0; i < cg->n; i++) {
+		char path[640];
+
+		if (!cg->dirs[i].freezer)
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", cg->dirs[i].path,
+			       cg->dirs[i].hierarchy.v2 ? "cgroup.freeze" : "freezer.state");
+		(void)nsbox_file_write(path, cg->dirs[i].hierarchy.v2 ? "0" : "THAWED", NULL);
+	}
+}
+
+/* SIGKILL to @pid and wait for its end; a pidfd, since the number may be reused. */
+static void kill_and_wait(int pid, uint64_t deadline_ms)
+{
+	cleanup_close int fd = pidfd_open(pid, 0);
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	if (fd >= 0 && pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0)
+		(void)poll(&pfd, 1, nsbox_until_ms(deadline_ms));
+}
+
+/* Kills all in one cgroup.procs. Returns how many there were. */
+static size_t kill_listed(const char *procs, uint64_t deadline_ms)
+{
+	cleanup_fclose FILE *f = fopen(procs, "re");
+	size_t n = 0;
+	int pid;
+
+	while (f && fscanf(f, "%d", &pid) == 1) {
+		kill_and_wait(pid, deadline_ms);
+		n++;
+	}
+	return n;
+}
+
+static size_t kill_dir(const struct nsbox_cgroup_dir *d, uint64_t deadline_ms)
+{
+	static const char *const leaves[] = { "/main", "/rescue", "" };
+	char path[640];
+	size_t n = 0;
+
+	if (d->hierarchy.v2) {
+		/* Linux 5.14: no race with forks; the loop below then only waits. */
+		(void)snprintf(path, sizeof(path), "%s/cgroup.kill", d->path);
+		(void)nsbox_file_write(path, "1", NULL);
+	} else if (d->pids) {
+		(void)put(d, "", "pids.max", 0, NULL);	/* v1: no more forks */
+	}
+	for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
+		(void)snprintf(path, sizeof(path), "%s%s/cgroup.procs", d->path, leaves[i]);
+		n += kill_listed(path, deadline_ms);
+	}
+	return n;
+}
+
+int nsbox_cgroup_kill(const struct nsbox_cgroup *cg, uint64_t deadline_ms,
+		      struct nsbox_error *err)
+{
+	size_t left;
+
+	thaw(cg);
+	do {
+		left = 0;
+		for (size_t i = 0; i < cg->n; i++)
+			left += kill_dir(&cg->dirs[i], deadline_ms);
+	} while (left > 0 && nsbox_until_ms(deadline_ms) > 0);
+	if (left > 0)
+		return nsbox_error_say(err, EBUSY, "%zu processes of the box do not die", left);
+	return 0;
+}
+
+static int remove_dir(const char *path, uint64_t deadline_ms, struct nsbox_error *err)
+{
+	while (rmdir(path) < 0) {
+		if (errno == ENOENT)
+			return 0;
+		if (errno != EBUSY || nsbox_until_ms(deadline_ms) == 0)
+			return nsbox_error_set(err, errno, "rmdir %s", path);
+		/* A process that is dead to waitid() may still be leaving its cgroup. */
+		(void)poll(NULL, 0, 1);
+	}
+	return 0;
+}
+
+int nsbox_cgroup_remove(const struct nsbox_cgroup *cg, uint64_t deadline_ms,
+			struct nsbox_error *err)
+{
+	char path[640];
+	int r = 0;
+
+	for (size_t i = 0; i < cg->n; i++) {
+		for (int leaf = 0; cg->dirs[i].pids && leaf < NSBOX_LEAF_COUNT; leaf++) {
+			leaf_path(&cg->dirs[i], (enum nsbox_cgroup_leaf)leaf, "", path,
+				  sizeof(path));
+			if (remove_dir(path, deadline_ms, err) < 0)
+				r = -EBUSY;
+		}
+		if (remove_dir(cg->dirs[i].path, deadline_ms, err) < 0)
+			r = -EBUSY;
+	}
+	return r;
+}
+
+static bool is_ours(const struct nsbox_cgroup *cg, const struct nsbox_hierarchy *h)
+{
+	for (size_t i = 0; i < cg->n; i++)
+		if (strcmp(cg->dirs[i].hierarchy.mount, h->mount) == 0)
+			return true;
+	return false;
+}
+
+int nsbox_cgroup_leave_caller(const struct nsbox_cgroup *cg, int pid, struct nsbox_error *err)
+{
+	struct nsbox_hierarchy list[NSBOX_HIERARCHIES_MAX];
+	char dir[512], now[512], text[16];
+	size_t n;
+	int r = nsbox_hierarchies_read(list, &n, err);
+
+	(void)snprintf(text, sizeof(text), "%d", pid);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		(void)snprintf(dir, sizeof(dir), "%s/%s", list[i].mount,
+			       is_ours(cg, &list[i]) ? KEEPERS : "");
+		if (is_ours(cg, &list[i]))
+			r = make_dir(dir, err);
+		else if (list[i].v2 ||
+			 nsbox_hierarchy_path_of(&list[i], pid, now, sizeof(now), NULL) < 0 ||
+			 strcmp(now, dir) == 0)
+			continue;	/* v2 without controllers of ours, or at the top already */
+		strcat(dir, "/cgroup.procs");
+		if (r == 0)
+			r = nsbox_file_write(dir, text, err);
+	}
+	return r;
+}

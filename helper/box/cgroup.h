@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The cgroups of a box (cgroups(7)): on every hierarchy that carries one of
+ * our controllers a directory BASE/NAME, and where pids is, in it `main` (its
+ * pids.max is the policy's pids_max) and `rescue` (a few more: the kernel never
+ * refuses to move a process into a full pids cgroup, only its forks after).
+ * Runs on the host, as root; undone by nsbox_cgroup_remove().
+ */
+#ifndef NSBOX_CGROUP_H
+#define NSBOX_CGROUP_H
+
+#include "error.h"
+#include "hierarchy.h"
+#include "policy.h"
+
+#include <stdbool.h>
+
+enum {
+	NSBOX_RESCUE_PIDS = 16,
+	/* A session that finds main within this many of its limit goes to rescue. */
+	NSBOX_RESCUE_MARGIN = 8,
+	NSBOX_CGROUP_NAME_MAX = 48,
+};
+
+enum nsbox_cgroup_leaf { NSBOX_LEAF_MAIN, NSBOX_LEAF_RESCUE, NSBOX_LEAF_COUNT };
+
+struct nsbox_cgroup_dir {
+	struct nsbox_hierarchy hierarchy;
+	bool pids, cpu, memory, freezer;	/* what this hierarchy limits for us */
+	char path[512];				/* BASE/NAME */
+};
+
+struct nsbox_cgroup {
+	size_t n;
+	struct nsbox_cgroup_dir dirs[NSBOX_HIERARCHIES_MAX];
+	char missing[64];	/* controllers this machine lacks, for the log; "" */
+};
+
+/*
+ * Makes the directories for the box @name and writes the limits of @policy. A
+ * limit that cannot be set is an error if an administrator asked for it, and is
+ * named in ret->missing if it is only a default. pids must be there. On failure
+ * everything made is removed again.
+ */
+int nsbox_cgroup_create(const char *name, const struct nsbox_decision *policy,
+			struct nsbox_cgroup *ret, struct nsbox_error *err);
+
+/* The same struct for a box of an earlier keeper, whatever of it still exists. */
+int nsbox_cgroup_find(const char *name, struct nsbox_cgroup *ret, struct nsbox_error *err);
+
+/*
+ * Opens cgroup.procs of every directory for a process that shall be in @leaf.
+ * Fills fds[] and *ret_n, the caller's to close.
+ */
+int nsbox_cgroup_open_procs(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf,
+			    int fds[NSBOX_HIERARCHIES_MAX], unsigned int *ret_n,
+			    struct nsbox_error *err);
+
+/* O_PATH descriptor for CLONE_INTO_CGROUP, or -ENOTSUP where all of it is cgroup v1. */
+int nsbox_cgroup_open_for_clone(const struct nsbox_cgroup *cg, struct nsbox_error *err);
+
+/* Moves @pid into @leaf, on every hierarchy. */
+int nsbox_cgroup_move(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
+		      struct nsbox_error *err);
+
+/* Reads /proc/PID/cgroup back: is @pid in @leaf, on every hierarchy? */
+int nsbox_cgroup_verify(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
+			struct nsbox_error *err);
+
+/* Where a new session belongs: main, or rescue when main is all but full. */
+enum nsbox_cgroup_leaf nsbox_cgroup_choose(const struct nsbox_cgroup *cg);
+
+bool nsbox_cgroup_is_frozen(const struct nsbox_cgroup *cg);
+
+/* Kills every process in the box's cgroups, waiting for them until @deadline_ms. */
+int nsbox_cgroup_kill(const struct nsbox_cgroup *cg, uint64_t deadline_ms,
+		      struct nsbox_error *err);
+
+/* Removes the directories; the processes must be gone. Tries until @deadline_ms. */
+int nsbox_cgroup_remove(const struct nsbox_cgroup *cg, uint64_t deadline_ms,
+			struct nsbox_error *err);
+
+/*
+ * Takes @pid out of the cgroup of whoever started the keeper, on every
+ * hierarchy: into BASE/keepers where we have one, to the top elsewhere (v1).
+ */
+int nsbox_cgroup_leave_caller(const struct nsbox_cgroup *cg, int pid, struct nsbox_error *err);
+
+#endif

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: MIT */
+/* The box's /etc: see etc.h. */
+#include "etc.h"
+#include "cleanup.h"
+#include "file.h"
+#include "tree.h"
+#include "userns.h"
+
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <linux/mount.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+/* UID and GID ranges of Debian's system accounts, and nobody (Debian Policy 9.2.2). */
+#define SYSTEM_ID_LAST 999u
+#define NOBODY_ID 65534u
+
+enum { FILE_SIZE_MAX = 4 * 1024 * 1024 };
+
+/*
+ * What a box sees of the host's /etc. Copied files belong to box root, which
+ * ssh wants of its configuration. Directories too large to copy at each open
+ * are bound by the data map: what only root may read in them stays unreadable.
+ */
+enum treatment { COPY, COPY_DIR, BIND_DIR };
+
+static const struct {
+	const char *pattern;
+	enum treatment how;
+} from_host[] = {
+	{ "alternatives", BIND_DIR },	{ "bash.bashrc", COPY },
+	{ "bash_completion.d", COPY_DIR }, { "debian_version", COPY },
+	{ "environment", COPY },	{ "ethertypes", COPY },
+	{ "emacs", BIND_DIR },		{ "fonts", BIND_DIR },
+	{ "gai.conf", COPY },		{ "gitconfig", COPY },
+	{ "groff", BIND_DIR },		{ "host.conf", COPY },
+	{ "inputrc", COPY },		{ "issue", COPY },
+	{ "issue.net", COPY },		{ "java*", BIND_DIR },
+	{ "krb5.conf", COPY },		{ "ld.so.cache", COPY },
+	{ "ld.so.conf", COPY },		{ "ld.so.conf.d", COPY_DIR },
+	{ "locale.alias", COPY },	{ "locale.conf", COPY },
+	{ "localtime", COPY },		{ "login.defs", COPY },
+	{ "lsb-release", COPY },	{ "magic", COPY },
+	{ "magic.mime", COPY },		{ "mailcap", COPY },
+	{ "manpath.config", COPY },	{ "mime.types", COPY },
+	{ "nanorc", COPY },		{ "networks", COPY },
+	{ "os-release", COPY },		{ "papersize", COPY },
+	{ "perl", BIND_DIR },		{ "profile", COPY },
+	{ "profile.d", COPY_DIR },	{ "protocols", COPY },
+	{ "python*", BIND_DIR },	{ "rpc", COPY },
+	{ "R", BIND_DIR },		{ "screenrc", COPY },
+	{ "services", COPY },		{ "shells", COPY },
+	{ "skel", BIND_DIR },		{ "terminfo", BIND_DIR },
+	{ "timezone", COPY },		{ "tmux.conf", COPY },
+	{ "vim", BIND_DIR },		{ "wgetrc", COPY },
+	{ "xdg", BIND_DIR },		{ "zsh", BIND_DIR },
+};
+
+/* Below a directory of /etc: only these, for what lies beside them is secret or not ours. */
+static const struct {
+	const char *dir, *name;
+	enum treatment how;
+} from_subdir[] = {
+	{ "ssh", "ssh_config", COPY },
+	{ "ssh", "ssh_config.d", COPY_DIR },
+	{ "ssh", "ssh_known_hosts", COPY },
+	{ "ssl", "openssl.cnf", COPY },
+	{ "ssl", "certs", BIND_DIR },
+};
+
+/* Copies @name of @dir if it is a file that everybody may read, or a symlink. Else nothing. */
+static int copy_file(int dir, const char *name, const char *to, struct nsbox_plan *p,
+		     struct nsbox_error *err)
+{
+	cleanup_close int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	cleanup_free char *data = NULL;
+	char target[512];
+	struct stat st;
+	size_t len;
+	ssize_t n;
+
+	if (fd < 0 && errno == ELOOP) {
+		n = readlinkat(dir, name, target, sizeof(target) - 1);
+		if (n > 0) {
+			target[n] = '\0';
+			nsbox_plan_link(p, to, target);
+		}
+		return 0;
+	}
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & S_IROTH) ||
+	    st.st_size > FILE_SIZE_MAX)
+		return 0;
+	if (nsbox_fd_read_all(fd, FILE_SIZE_MAX, &data, &len, err) < 0)
+		return nsbox_error_wrap(err, "%s", to);
+	nsbox_plan_file(p, to, st.st_mode & 0755, data, len);
+	return 0;
+}
+
+/* The plain files of a directory, not what lies deeper. */
+static int copy_dir(int dir, const char *name, const char *to, struct nsbox_plan *p,
+		    struct nsbox_error *err)
+{
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	char path[512];
+	int r = 0;
+
+	if (!d)
+		return 0;
+	nsbox_plan_dir(p, to, 0755, 0, 0);
+	for (struct dirent *e; r == 0 && (e = readdir(d));) {
+		if (e->d_name[0] == '.')
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", to, e->d_name);
+		r = copy_file(dirfd(d), e->d_name, path, p, err);
+	}
+	return r;
+}
+
+static int bind_dir(const struct nsbox_etc *e, int dir, const char *name, const char *to,
+		    struct nsbox_plan *p, struct nsbox_error *err)
+{
+	cleanup_close int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int tree;
+
+	if (fd < 0)
+		return 0;
+	tree = nsbox_tree_clone(fd, false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+				MOUNT_ATTR_NODEV, err);
+	if (tree < 0)
+		return nsbox_error_wrap(err, "%s", to);
+	/* Without idmapped mounts the owner is nobody in the box; it is only read. */
+	if (e->data_userns >= 0)
+		(void)nsbox_tree_idmap(tree, false, e->data_userns, NULL);
+	nsbox_plan_dir(p, to, 0755, 0, 0);
+	nsbox_plan_mount(p, to, tree, false);
+	return 0;
+}
+
+static int take_one(const struct nsbox_etc *e, int dir, const char *name, const char *to,
+		    enum treatment how, struct nsbox_plan *p, struct nsbox_error *err)
+{
+	switch (how) {
+	case COPY:
+		return copy_file(dir, name, to, p, err);
+	case COPY_DIR:
+		return copy_dir(dir, name, to, p, err);
+	case BIND_DIR:
+		return bind_dir(e, dir, name, to, p, err);
+	}
+	return -EINVAL;
+}
+
+static int take_listed(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
+{
+	int fd = openat(e->etc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	char to[300];
+	int r = 0;
+
+	if (!d)
+		return nsbox_error_set(err, errno, "open /etc");
+	for (struct dirent *entry; r == 0 && (entry = readdir(d));) {
+		for (size_t i = 0; i < sizeof(from_host) / sizeof(from_host[0]); i++) {
+			if (fnmatch(from_host[i].pattern, entry->d_name, FNM_PERIOD) != 0)
+				continue;
+			(void)snprintf(to, sizeof(to), "/etc/%s", entry->d_name);
+			r = take_one(e, e->etc, entry->d_name, to, from_host[i].how, p, err);
+			break;
+		}
+	}
+	return r;
+}
+
+static int take_subdirs(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
+{
+	char to[300];
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < sizeof(from_subdir) / sizeof(from_subdir[0]); i++) {
+		cleanup_close int dir = openat(e->etc, from_subdir[i].dir,
+					       O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+		if (dir < 0)
+			continue;
+		(void)snprintf(to, sizeof(to), "/etc/%s/%s", from_subdir[i].dir,
+			       from_subdir[i].name);
+		nsbox_plan_parents(p, to);
+		r = take_one(e, dir, from_subdir[i].name, to, from_subdir[i].how, p, err);
+	}
+	return r;
+}
+
+/* Reads passwd or group of the /etc to start from; "" where it has none. */
+static int read_database(const struct nsbox_etc *e, const char *name, char **ret,
+			 struct nsbox_error *err)
+{
+	const struct open_how how = {
+		.flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+	};
+	cleanup_close int fd = e->etc < 0 ? -1 : (int)syscall(SYS_openat2, e->etc, name, &how,
+							      sizeof(how));
+	size_t len;
+
+	if (fd >= 0)
+		return nsbox_fd_read_all(fd, FILE_SIZE_MAX, ret, &len, err);
+	*ret = strdup("");
+	return *ret ? 0 : nsbox_error_set(err, ENOMEM, "reading %s", name);
+}
+
+/* Splits "a:b:c" into at most @n fields, in place. Returns how many. */
+static size_t split(char *line, char **fields, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && line)
+		fields[i++] = strsep(&line, ":");
+	return i;
+}
+
+static bool is_system_id(const char *text)
+{
+	unsigned long id = strtoul(text, NULL, 10);
+
+	return *text >= '0' && *text <= '9' && (id <= SYSTEM_ID_LAST || id == NOBODY_ID);
+}
+
+/*
+ * The entries of the database that the box keeps (@all: an image's, all of
+ * them; else the host's system accounts), without those that are the user's
+ * name or uid: his own line follows.
+ */
+static void write_passwd(const struct nsbox_etc *e, char *text, bool all, FILE *out)
+{
+	const struct nsbox_subject *s = e->subject;
+	bool root = false;
+
+	for (char *line; (line = strsep(&text, "\n"));) {
+		char *f[7] = { NULL };
+
+		if (split(line, f, 7) != 7 || strcmp(f[0], s->name) == 0 ||
+		    strtoul(f[2], NULL, 10) == s->uid || (!all && !is_system_id(f[2])))
+			continue;
+		root |= strcmp(f[2], "0") == 0;
+		fprintf(out, "%s:x:%s:%s:%s:%s:%s\n", f[0], f[2], f[3], f[4], f[5], f[6]);
+	}
+	if (!root)
+		fputs("root:x:0:0:root:/root:/bin/sh\n", out);
+	fprintf(out, "%s:x:%u:%u::%s:%s\n", s->name, s->uid, s->gid, s->home, s->shell);
+}
+
+static bool is_own_gid(const struct nsbox_ids *ids, gid_t gid)
+{
+	for (uint32_t i = 0; i < ids->n_groups; i++)
+		if (ids->groups[i] == gid)
+			return true;
+	return false;
+}
+
+static const char *own_group_name(const struct nsbox_subject *s, gid_t gid)
+{
+	for (size_t i = 0; i < s->n_groups; i++)
+		if (s->gids[i] == gid)
+			return s->group_names[i];
+	return NULL;
+}
+
+/* The user's own groups, each with him as its member; one without a name is called gNUMBER. */
+static void write_own_groups(const struct nsbox_etc *e, FILE *out)
+{
+	for (uint32_t i = 0; i < e->ids->n_groups; i++) {
+		gid_t gid = e->ids->groups[i];
+		const char *name = own_group_name(e->subject, gid);
+
+		if (name)
+			fprintf(out, "%s:x:%u:%s\n", name, gid, e->subject->name);
+		else
+			fprintf(out, "g%u:x:%u:%s\n", gid, gid, e->subject->name);
+	}
+}
+
+/* Is @name one of the user's groups, whatever number the image gives it? */
+static bool is_own_name(const struct nsbox_etc *e, const char *name)
+{
+	for (uint32_t i = 0; i < e->ids->n_groups; i++) {
+		const char *own = own_group_name(e->subject, e->ids->groups[i]);
+
+		if (own && strcmp(own, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * As passwd. Members are left out: sshd and su set the groups that this file
+ * gives the user, and these shall be his groups of the host and no others.
+ */
+static void write_group(const struct nsbox_etc *e, char *text, bool all, FILE *out)
+{
+	bool root = false;
+
+	for (char *line; (line = strsep(&text, "\n"));) {
+		char *f[4] = { NULL };
+
+		if (split(line, f, 4) < 3 || (!all && !is_system_id(f[2])) ||
+		    is_own_gid(e->ids, (gid_t)strtoul(f[2], NULL, 10)) || is_own_name(e, f[0]))
+			continue;
+		root |= strcmp(f[2], "0") == 0;
+		fprintf(out, "%s:x:%s:\n", f[0], f[2]);
+	}
+	if (!root && !is_own_gid(e->ids, 0))
+		fputs("root:x:0:\n", out);
+	write_own_groups(e, out);
+}
+
+static int plan_database(const struct nsbox_etc *e, const char *name, bool all,
+			 void (*write)(const struct nsbox_etc *, char *, bool, FILE *),
+			 struct nsbox_plan *p, struct nsbox_error *err)
+{
+	cleanup_free char *text = NULL, *made = NULL;
+	char path[32];
+	size_t len;
+	FILE *out;
+	int r = read_database(e, name, &text, err);
+
+	if (r < 0)
+		return nsbox_error_wrap(err, "/etc/%s", name);
+	out = open_memstream(&made, &len);
+	if (!out)
+		return nsbox_error_set(err, ENOMEM, "making /etc/%s", name);
+	write(e, text, all, out);
+	if (fclose(out) != 0)
+		return nsbox_error_set(err, ENOMEM, "making /etc/%s", name);
+	(void)snprintf(path, sizeof(path), "/etc/%s", name);
+	nsbox_plan_file(p, path, 0644, made, len);
+	return 0;
+}
+
+static void plan_text(struct nsbox_plan *p, const char *path, const char *text)
+{
+	nsbox_plan_file(p, path, 0644, text, strlen(text));
+}
+
+/* hosts, hostname, resolv.conf: what the box's name and network make of them. */
+static int plan_names(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
+{
+	const char *host = e->policy->hostname;
+	char text[512];
+
+	(void)snprintf(text, sizeof(text), "%s\n", host);
+	plan_text(p, "/etc/hostname", text);
+	(void)snprintf(text, sizeof(text), "127.0.0.1\tlocalhost\n127.0.1.1\t%s\n"
+		       "::1\tlocalhost ip6-localhost ip6-loopback\n", host);
+	plan_text(p, "/etc/hosts", text);
+	if (e->policy->net == NSBOX_NET_HOST) {
+		/* Often a symlink into /run, which the box does not have: take the text. */
+		cleanup_close int fd = open("/etc/resolv.conf", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		cleanup_free char *data = NULL;
+		size_t len;
+
+		if (fd >= 0 && nsbox_fd_read_all(fd, FILE_SIZE_MAX, &data, &len, err) < 0)
+			return nsbox_error_wrap(err, "/etc/resolv.conf");
+		if (data)
+			nsbox_plan_file(p, "/etc/resolv.conf", 0644, data, len);
+		return 0;
+	}
+	plan_text(p, "/etc/resolv.conf", "# This box has no network.\n");
+	return 0;
+}
+
+static int plan_databases(const struct nsbox_etc *e, bool all, struct nsbox_plan *p,
+			  struct nsbox_error *err)
+{
+	int r = plan_database(e, "passwd", all, write_passwd, p, err);
+
+	return r < 0 ? r : plan_database(e, "group", all, write_group, p, err);
+}
+
+int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
+{
+	int r;
+
+	nsbox_plan_dir(p, "/etc", 0755, 0, 0);
+	r = take_listed(e, p, err);
+	if (r == 0)
+		r = take_subdirs(e, p, err);
+	if (r == 0)
+		r = plan_databases(e, false, p, err);
+	if (r == 0)
+		r = plan_names(e, p, err);
+	if (r < 0)
+		return r;
+	nsbox_plan_link(p, "/etc/mtab", "../proc/self/mounts");
+	plan_text(p, "/etc/nsswitch.conf",
+		  "passwd: files\ngroup: files\nshadow: files\ngshadow: files\n"
+		  "hosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n"
+		  "ethers: files\nrpc: files\nnetgroup: files\n");
+	return 0;
+}
+
+int nsbox_etc_plan_image(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
+{
+	int r;
+
+	nsbox_plan_dir(p, "/etc", 0755, 0, 0);
+	r = plan_databases(e, true, p, err);
+	return r < 0 ? r : plan_names(e, p, err);
+}

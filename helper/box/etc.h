@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the box's /etc says. rootfs = host: world-readable files of the host
+ * from a list, and generated ones; the user finds himself and the system's
+ * entries, nobody else's name. rootfs = /dir: the user's own entries merged
+ * into the image's passwd and group.
+ */
+#ifndef NSBOX_ETC_H
+#define NSBOX_ETC_H
+
+#include "error.h"
+#include "idmap.h"
+#include "plan.h"
+#include "policy.h"
+
+struct nsbox_etc {
+	const struct nsbox_subject *subject;
+	const struct nsbox_decision *policy;
+	const struct nsbox_ids *ids;
+	int etc;		/* the /etc to start from: the host's or the image's; or -EBADF */
+	int data_userns;	/* map for directories of the host, or -EBADF */
+};
+
+/* Plans the generated /etc of rootfs = host. Runs on the host, as root, reading only. */
+int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err);
+
+/* Plans the files that lie over an image's /etc. Runs on the host, as root, reading only. */
+int nsbox_etc_plan_image(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err);
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* Weighing an OPEN: see answer.h. */
+#include "answer.h"
+#include "cleanup.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { ARGS_MAX = 64 };
+
+/* FNV-1a: names a socket; whether two boxes are the same is decided by the text. */
+static uint64_t hash_text(const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL;
+
+	for (; *text; text++)
+		hash = (hash ^ (unsigned char)*text) * 0x100000001b3ULL;
+	return hash;
+}
+
+static size_t split_args(const struct nsbox_msg_open *open, const char *args[ARGS_MAX])
+{
+	const char *arg = open->args, *end = open->args + sizeof(open->args);
+	size_t n = 0;
+
+	while (n < open->n_args && n < ARGS_MAX && arg < end && *arg) {
+		args[n++] = arg;
+		arg += strlen(arg) + 1;
+	}
+	return n;
+}
+
+static int decide(const struct nsbox_policy *policy, const struct nsbox_msg_open *open,
+		  const struct nsbox_subject *subject, struct nsbox_decision *ret,
+		  struct nsbox_error *err)
+{
+	const char *args[ARGS_MAX];
+	size_t n = split_args(open, args);
+
+	if (n != open->n_args)
+		return nsbox_error_say(err, E2BIG, "more than %d arguments on the pam.d line",
+				       ARGS_MAX);
+	return nsbox_policy_decide(policy, subject, open->service, args, n, ret, err);
+}
+
+/*
+ * A uid with two names has one box and one set of processes: what the policy
+ * says of the other name must be the same, or the stricter one could be evaded.
+ */
+static int check_alias(const struct nsbox_policy *policy, const struct nsbox_msg_open *open,
+		       const struct nsbox_answer *answer, struct nsbox_error *err)
+{
+	struct nsbox_identity other cleanup_identity = { .alias = NULL };
+	struct nsbox_decision theirs = { .arena = NULL };
+	bool same;
+	int r;
+
+	if (!answer->identity.alias)
+		return 0;
+	r = nsbox_identity_get(answer->identity.alias, &other, err);
+	if (r == 0)
+		r = decide(policy, open, &other.subject, &theirs, err);
+	if (r < 0)
+		return nsbox_error_wrap(err, "%.40s, another name of uid %u",
+					answer->identity.alias, answer->identity.subject.uid);
+	same = theirs.action == answer->decision.action;
+	for (int key = 0; same && key < NSBOX_KEY_COUNT; key++)
+		same = strcmp(theirs.text[key], answer->decision.text[key]) == 0;
+	nsbox_decision_free(&theirs);
+	if (!same)
+		return nsbox_error_say(err, EPERM, "%.40s and %.40s are one uid, %u, and the policy "
+				       "says different things about them: make it the same",
+				       answer->identity.subject.name, answer->identity.alias,
+				       answer->identity.subject.uid);
+	return 0;
+}
+
+static int weigh(const struct nsbox_policy *policy, const struct nsbox_msg_open *open,
+		 struct nsbox_answer *ret, struct nsbox_error *err)
+{
+	int r = decide(policy, open, &ret->identity.subject, &ret->decision, err);
+
+	if (r == 0)
+		r = check_alias(policy, open, ret, err);
+	if (r < 0)
+		return r;
+	if (ret->decision.action == NSBOX_ACTION_DENY)
+		return nsbox_error_say(err, EACCES, "the policy denies it: %.200s",
+				       ret->decision.reason);
+	if (open->flags & NSBOX_OPEN_RUN)
+		ret->decision.action = NSBOX_ACTION_BOX;
+	if (ret->decision.action == NSBOX_ACTION_PASS)
+		return 0;
+	if (open->unfit.code) {
+		*err = open->unfit;
+		return -EPERM;
+	}
+	ret->shape = nsbox_decision_shape(&ret->decision, &ret->identity.subject);
+	if (!ret->shape)
+		return nsbox_error_set(err, ENOMEM, "weighing the policy");
+	ret->hash = hash_text(ret->shape);
+	return 0;
+}
+
+int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *ret,
+		      struct nsbox_error *err)
+{
+	struct nsbox_policy *policy;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = nsbox_identity_get(open->user, &ret->identity, err);
+	if (r == 0)
+		r = nsbox_policy_load(NSBOX_POLICY_DIR, &policy, err);
+	if (r == 0) {
+		r = weigh(policy, open, ret, err);
+		nsbox_policy_free(policy);
+	}
+	if (r < 0)
+		nsbox_answer_drop(ret);
+	return r;
+}
+
+void nsbox_answer_drop(struct nsbox_answer *answer)
+{
+	nsbox_identity_drop(&answer->identity);
+	nsbox_decision_free(&answer->decision);
+	free(answer->shape);
+	answer->shape = NULL;
+}

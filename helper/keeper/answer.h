@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* What the policy says to an OPEN: everything before a box comes into it. */
+#ifndef NSBOX_ANSWER_H
+#define NSBOX_ANSWER_H
+
+#include "identity.h"
+#include "policy.h"
+#include "proto.h"
+
+#ifndef NSBOX_POLICY_DIR
+#error "NSBOX_POLICY_DIR must be the absolute path of the policy directory"
+#endif
+
+/* An OPEN, weighed. Drop with nsbox_answer_drop() unless the decision was taken. */
+struct nsbox_answer {
+	struct nsbox_identity identity;
+	struct nsbox_decision decision;
+	char *shape;		/* text of what shapes the box */
+	uint64_t hash;		/* of shape: names the socket */
+};
+
+/*
+ * Asks the name service and the policy. Returns 0 and *ret for box and pass
+ * alike (see decision.action, never DENY); a negative errno with the reason for
+ * whoever must be refused. Runs on the host, as root, without a lock.
+ */
+int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *ret,
+		      struct nsbox_error *err);
+
+/* Idempotent. */
+void nsbox_answer_drop(struct nsbox_answer *answer);
+#define cleanup_answer __attribute__((cleanup(nsbox_answer_drop)))
+
+#endif

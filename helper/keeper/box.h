@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A box as its keeper has it: made, handed to sessions, taken down. Host half
+ * of everything in helper/box. Runs on the host, as root.
+ */
+#ifndef NSBOX_BOX_H
+#define NSBOX_BOX_H
+
+#include "cgroup.h"
+#include "error.h"
+#include "idmap.h"
+#include "policy.h"
+#include "proto.h"
+#include "registry.h"
+
+enum { NSBOX_BOX_TTYS_MAX = 32 };
+
+/* A terminal of the host that a session in the box keeps. */
+struct nsbox_tty {
+	char name[NSBOX_TTY_MAX];	/* below the box's /dev */
+	dev_t rdev;
+	int fd;				/* O_PATH */
+	uid_t uid;			/* its owner before */
+	gid_t gid;
+	unsigned int sessions;		/* 0: this entry is free */
+};
+
+struct nsbox_box {
+	struct nsbox_record record;
+	struct nsbox_decision policy;
+	char *shape;			/* what joining logins must equal */
+	struct nsbox_ids ids;
+	struct nsbox_cgroup cgroup;
+	bool has_cgroup;
+	pid_t init;
+	int pidfd, sock;		/* of init */
+	int dev;			/* the box's /dev, ours to make files in */
+	uint64_t ns_ino[NSBOX_NS_COUNT];
+	struct sock_filter filter[NSBOX_INSNS_MAX];
+	size_t filter_len;
+	uid_t uid;
+	gid_t gid;
+	struct nsbox_tty ttys[NSBOX_BOX_TTYS_MAX];
+	bool idmapped_usr;		/* else /usr belongs to nobody in the box */
+};
+
+#define NSBOX_BOX_INIT { .record = NSBOX_RECORD_INIT, .pidfd = -EBADF, .sock = -EBADF, \
+			 .dev = -EBADF }
+
+/*
+ * First half: ids, cgroups, init in its namespaces, waiting. After it
+ * nsbox_box_open_procs() works, so that the caller can move meanwhile.
+ */
+int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
+		    struct nsbox_error *err);
+
+/* Second half: init assembles the root. Waits for it until @deadline_ms. */
+int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_error *err);
+
+/* Fills the JOIN of a session that goes to @leaf. */
+void nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf,
+			 struct nsbox_msg_join *ret);
+
+/*
+ * Shows the terminal behind @fd (O_PATH, taken) to the box, and remembers whose
+ * it was. Returns its index for nsbox_box_forget_tty(), or a negative errno.
+ */
+int nsbox_box_show_tty(struct nsbox_box *box, int fd, struct nsbox_error *err);
+
+/* One session less has it; the last one gives it back to its owner. */
+void nsbox_box_forget_tty(struct nsbox_box *box, int index);
+
+/* Kills what lives in it. Idempotent, takes half-made boxes. Returns 0 when all are dead. */
+int nsbox_box_kill(struct nsbox_box *box, struct nsbox_error *err);
+
+/* Kills, removes every trace, frees everything. What cannot be removed is kept on record. */
+int nsbox_box_end(struct nsbox_box *box, struct nsbox_error *err);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* The name service's word on a user: see identity.h. */
+#include "identity.h"
+#include "cleanup.h"
+
+#include <grp.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NSS_BUF = 64 * 1024, GROUPS_MAX = 65536 };
+
+/* Would the text break out of its field in passwd(5) or group(5)? */
+static int check_field(const char *what, const char *text, struct nsbox_error *err)
+{
+	for (const char *c = text; *c; c++)
+		if (*c == ':' || *c == ',' || (unsigned char)*c < ' ' || *c == 127)
+			return nsbox_error_say(err, EINVAL, "the user's %s has a character that "
+					       "passwd(5) cannot hold", what);
+	return 0;
+}
+
+static int get_passwd(const char *name, struct nsbox_identity *id, struct nsbox_error *err)
+{
+	struct passwd *found;
+	int r;
+
+	id->passwd_buf = malloc(NSS_BUF);
+	if (!id->passwd_buf)
+		return nsbox_error_set(err, ENOMEM, "looking the user up");
+	r = getpwnam_r(name, &id->pw, id->passwd_buf, NSS_BUF, &found);
+	if (!found)
+		return r ? nsbox_error_set(err, r, "looking up user %.60s", name) :
+			   nsbox_error_say(err, ENOENT, "there is no user %.60s", name);
+	r = check_field("name", id->pw.pw_name, err);
+	if (r == 0)
+		r = check_field("home", id->pw.pw_dir, err);
+	if (r == 0)
+		r = check_field("shell", id->pw.pw_shell, err);
+	return r;
+}
+
+static int get_gids(struct nsbox_identity *id, struct nsbox_error *err)
+{
+	int n = 64, r = -1;
+
+	while (r < 0 && n <= GROUPS_MAX) {
+		gid_t *bigger = realloc(id->gids, (size_t)n * sizeof(*bigger));
+
+		if (!bigger)
+			return nsbox_error_set(err, ENOMEM, "looking up groups");
+		id->gids = bigger;
+		r = getgrouplist(id->pw.pw_name, id->pw.pw_gid, id->gids, &n);
+	}
+	if (r < 0)
+		return nsbox_error_say(err, E2BIG, "the user is in more than %d groups",
+				       GROUPS_MAX);
+	id->subject.n_groups = (size_t)n;
+	return 0;
+}
+
+static int get_group_names(struct nsbox_identity *id, struct nsbox_error *err)
+{
+	cleanup_free char *buf = malloc(NSS_BUF * 16);
+	int r = 0;
+
+	id->group_names = calloc(id->subject.n_groups, sizeof(char *));
+	if (!buf || !id->group_names)
+		return nsbox_error_set(err, ENOMEM, "looking up groups");
+	for (size_t i = 0; r == 0 && i < id->subject.n_groups; i++) {
+		struct group gr, *found = NULL;
+
+		if (getgrgid_r(id->gids[i], &gr, buf, NSS_BUF * 16, &found) != 0 || !found)
+			continue;	/* a gid without a name stays a number */
+		id->group_names[i] = strdup(found->gr_name);
+		if (!id->group_names[i])
+			return nsbox_error_set(err, ENOMEM, "looking up groups");
+		r = check_field("group name", found->gr_name, err);
+	}
+	return r;
+}
+
+/* Two names of one uid are one box: the policy must not differ between them. */
+static int get_alias(struct nsbox_identity *id, struct nsbox_error *err)
+{
+	cleanup_free char *buf = malloc(NSS_BUF);
+	struct passwd pw, *found = NULL;
+
+	if (!buf)
+		return nsbox_error_set(err, ENOMEM, "looking the uid up");
+	if (getpwuid_r(id->pw.pw_uid, &pw, buf, NSS_BUF, &found) != 0 || !found ||
+	    strcmp(found->pw_name, id->pw.pw_name) == 0)
+		return 0;
+	id->alias = strdup(found->pw_name);
+	return id->alias ? 0 : nsbox_error_set(err, ENOMEM, "looking the uid up");
+}
+
+int nsbox_identity_get(const char *name, struct nsbox_identity *ret, struct nsbox_error *err)
+{
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = get_passwd(name, ret, err);
+	if (r == 0)
+		r = get_gids(ret, err);
+	if (r == 0)
+		r = get_group_names(ret, err);
+	if (r == 0)
+		r = get_alias(ret, err);
+	if (r < 0) {
+		nsbox_identity_drop(ret);
+		return r;
+	}
+	ret->subject.name = ret->pw.pw_name;
+	ret->subject.uid = ret->pw.pw_uid;
+	ret->subject.gid = ret->pw.pw_gid;
+	ret->subject.home = ret->pw.pw_dir;
+	/* passwd(5): an empty shell is /bin/sh. */
+	ret->subject.shell = ret->pw.pw_shell[0] ? ret->pw.pw_shell : "/bin/sh";
+	ret->subject.gids = ret->gids;
+	ret->subject.group_names = (const char *const *)ret->group_names;
+	return 0;
+}
+
+void nsbox_identity_drop(struct nsbox_identity *id)
+{
+	for (size_t i = 0; id->group_names && i < id->subject.n_groups; i++)
+		free(id->group_names[i]);
+	free(id->group_names);
+	free(id->gids);
+	free(id->passwd_buf);
+	free(id->alias);
+	memset(id, 0, sizeof(*id));
+}

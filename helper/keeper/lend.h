@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* What the host lends to a box: the two plans of its root, and the trees in them. */
+#ifndef NSBOX_LEND_H
+#define NSBOX_LEND_H
+
+#include "idmap.h"
+#include "plan.h"
+#include "policy.h"
+
+enum { NSBOX_SHIFTED_MAX = 4 };
+
+struct nsbox_lent {
+	struct nsbox_plan content, mounts;
+	int dev;			/* the box's /dev, a second descriptor of it */
+	/* Trees that get the image map as soon as the box's user namespace has it. */
+	int shifted[NSBOX_SHIFTED_MAX];	/* borrowed from the plans */
+	unsigned int n_shifted;
+};
+
+#define NSBOX_LENT_INIT { .content = NSBOX_PLAN_INIT, .mounts = NSBOX_PLAN_INIT, .dev = -EBADF }
+
+/*
+ * Decides between shift and keep by what the home's file system can
+ * (idmap = auto), then plans the root. Runs on the host, as root; fills
+ * @ids and @ret, which is the caller's to drop also after a failure.
+ */
+int nsbox_lend(const struct nsbox_subject *subject, const struct nsbox_decision *policy,
+	       uint32_t base, struct nsbox_ids *ids, struct nsbox_lent *ret,
+	       struct nsbox_error *err);
+
+/* Maps the shifted trees by @userns. *ret_mapped: did all file systems take it? */
+int nsbox_lend_shift(struct nsbox_lent *lent, int userns, bool *ret_mapped,
+		     struct nsbox_error *err);
+
+void nsbox_lent_drop(struct nsbox_lent *lent);
+
+#endif

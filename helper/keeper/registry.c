@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: MIT */
+/* Records of boxes below /run/nsbox: see registry.h. */
+#include "registry.h"
+#include "cleanup.h"
+#include "file.h"
+#include "idmap.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <syslog.h>
+
+#define IDS_DIR NSBOX_RUN_DIR "/ids"
+
+enum { CLEAR_TIMEOUT_MS = 1000, SUBID_RANGES_MAX = 4096 };
+
+static void dir_of(uid_t uid, char *ret, size_t size)
+{
+	(void)snprintf(ret, size, "%s/%u", NSBOX_RUN_DIR, uid);
+}
+
+static int make_dir(const char *path, struct nsbox_error *err)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return nsbox_error_set(err, errno, "mkdir %s", path);
+	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != 0 ||
+	    (st.st_mode & (S_IWGRP | S_IWOTH)))
+		return nsbox_error_say(err, EPERM, "%s is not a directory that only root can "
+				       "write", path);
+	return 0;
+}
+
+/* The lock of all records. Released when the descriptor is closed. */
+static int lock(struct nsbox_error *err)
+{
+	cleanup_close int fd = -EBADF;
+	int r = make_dir(NSBOX_RUN_DIR, err);
+
+	if (r == 0)
+		r = make_dir(IDS_DIR, err);
+	if (r < 0)
+		return r;
+	fd = open(NSBOX_RUN_DIR "/lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return nsbox_error_set(err, errno, "open " NSBOX_RUN_DIR "/lock");
+	do
+		r = flock(fd, LOCK_EX);
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return nsbox_error_set(err, errno, "lock " NSBOX_RUN_DIR "/lock");
+	return take_fd(&fd);
+}
+
+static int socket_address(uid_t uid, const char *name, struct sockaddr_un *ret)
+{
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	return (size_t)snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%u/%s", NSBOX_RUN_DIR,
+				uid, name) < sizeof(ret->sun_path) ? 0 : -ENAMETOOLONG;
+}
+
+/* Does a living keeper listen there? */
+static bool is_live(uid_t uid, const char *name)
+{
+	cleanup_close int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un sa;
+
+	if (sock < 0 || socket_address(uid, name, &sa) < 0)
+		return false;
+	/* EAGAIN: alive, with a full queue (connect(2)). */
+	return connect(sock, (struct sockaddr *)&sa, sizeof(sa)) == 0 || errno == EAGAIN;
+}
+
+static int listen_on(struct nsbox_record *record, struct nsbox_error *err)
+{
+	cleanup_close int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un sa;
+
+	if (sock < 0 || socket_address(record->uid, record->socket, &sa) < 0)
+		return nsbox_error_set(err, errno, "make the keeper's socket");
+	(void)unlink(sa.sun_path);
+	if (bind(sock, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return nsbox_error_set(err, errno, "bind %s", sa.sun_path);
+	if (listen(sock, SOMAXCONN) < 0)
+		return nsbox_error_set(err, errno, "listen on %s", sa.sun_path);
+	record->listener = take_fd(&sock);
+	return 0;
+}
+
+/* UID/current -> our socket, replaced in one step. */
+static int point_current(const struct nsbox_record *record, struct nsbox_error *err)
+{
+	char path[128], temporary[160];
+
+	(void)snprintf(path, sizeof(path), "%s/%u/%s", NSBOX_RUN_DIR, record->uid, NSBOX_CURRENT);
+	(void)snprintf(temporary, sizeof(temporary), "%s.new", path);
+	(void)unlink(temporary);
+	if (symlink(record->socket, temporary) < 0 || rename(temporary, path) < 0)
+		return nsbox_error_set(err, errno, "make %s", path);
+	return 0;
+}
+
+static int write_record(struct nsbox_record *record, struct nsbox_error *err)
+{
+	char path[192];
+
+	(void)snprintf(path, sizeof(path), "%s/%u/%s.box", NSBOX_RUN_DIR, record->uid,
+		       record->box);
+	record->record_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (record->record_fd < 0)
+		return nsbox_error_set(err, errno, "create %s", path);
+	/* Blocking: clear_dead() may hold it for a moment, and lets go of an empty one. */
+	if (flock(record->record_fd, LOCK_EX) < 0 ||
+	    dprintf(record->record_fd, "socket %s\n", record->socket) < 0)
+		return nsbox_error_set(err, errno, "write %s", path);
+	return 0;
+}
+
+/* Gives back a terminal that still belongs to an id of the dead box's block. */
+static void restore_terminal(const char *path, uint32_t base, uid_t uid, gid_t gid)
+{
+	cleanup_close int fd = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
+
+	if (fd >= 0 && base && fstat(fd, &st) == 0 && st.st_uid >= base &&
+	    st.st_uid - base < NSBOX_BLOCK_SIZE &&
+	    fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
+		syslog(LOG_WARNING, "terminal %s cannot be given back: %m", path);
+}
+
+/* Ends what a dead keeper's record names. Returns 0 when nothing of it is left. */
+static int clear_box(uid_t uid, const char *box, int record_fd)
+{
+	uint64_t deadline = nsbox_now_ms() + CLEAR_TIMEOUT_MS;
+	FILE *f = fdopen(dup(record_fd), "r");
+	cleanup_fclose FILE *record = f;
+	struct nsbox_cgroup cg;
+	char line[256], path[256];
+	uint32_t base = 0;
+	unsigned int u, g;
+
+	if (nsbox_cgroup_find(box, &cg, NULL) < 0 || nsbox_cgroup_kill(&cg, deadline, NULL) < 0 ||
+	    nsbox_cgroup_remove(&cg, deadline, NULL) < 0)
+		return -EBUSY;
+	while (record && fgets(line, sizeof(line), record)) {
+		char name[128];
+
+		if (sscanf(line, "socket %127s", name) == 1) {
+			(void)snprintf(path, sizeof(path), "%s/%u/%s", NSBOX_RUN_DIR, uid, name);
+			(void)unlink(path);
+		} else if (sscanf(line, "block %u", &base) == 1) {
+			(void)snprintf(path, sizeof(path), "%s/%u", IDS_DIR, base);
+			(void)unlink(path);
+		} else if (sscanf(line, "terminal %127s %u %u", name, &u, &g) == 3) {
+			restore_terminal(name, base, u, g);
+		}
+	}
+	return 0;
+}
+
+/*
+ * Clears up after keepers of @uid that were killed: their record is unlocked.
+ * Not under the lock of all records, since processes may have to die first.
+ */
+static void clear_dead(uid_t uid)
+{
+	char path[64];
+	cleanup_dir DIR *d = NULL;
+
+	dir_of(uid, path, sizeof(path));
+	d = opendir(path);
+	for (struct dirent *e; d && (e = readdir(d));) {
+		char *suffix = strrchr(e->d_name, '.');
+		cleanup_close int fd = -EBADF;
+		char box[NSBOX_CGROUP_NAME_MAX];
+
+		if (!suffix || strcmp(suffix, ".box") != 0 ||
+		    (size_t)(suffix - e->d_name) >= sizeof(box))
+			continue;
+		fd = openat(dirfd(d), e->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		/* Empty: its keeper is about to lock it, see write_record(). */
+		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || lseek(fd, 0, SEEK_END) == 0)
+			continue;
+		(void)lseek(fd, 0, SEEK_SET);
+		memcpy(box, e->d_name, (size_t)(suffix - e->d_name));
+		box[suffix - e->d_name] = '\0';
+		if (clear_box(uid, box, fd) == 0)
+			(void)unlinkat(dirfd(d), e->d_name, 0);
+	}
+}
+
+static int fill_names(uid_t uid, uint64_t hash, enum nsbox_scope scope, struct nsbox_record *ret,
+		      struct nsbox_error *err)
+{
+	uint32_t random;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return nsbox_error_set(err, errno, "getrandom");
+	ret->uid = uid;
+	ret->joinable = scope == NSBOX_SCOPE_USER;
+	(void)snprintf(ret->box, sizeof(ret->box), "%u-%08x", uid, random);
+	if (ret->joinable)
+		(void)snprintf(ret->socket, sizeof(ret->socket), "%016llx",
+			       (unsigned long long)hash);
+	else
+		(void)snprintf(ret->socket, sizeof(ret->socket), "%016llx-%08x",
+			       (unsigned long long)hash, random);
+	return 0;
+}
+
+int nsbox_registry_enter(uid_t uid, uint64_t hash, enum nsbox_scope scope,
+			 struct nsbox_record *ret, struct nsbox_error *err)
+{
+	cleanup_close int held = -EBADF;
+	char dir[64];
+	int r = fill_names(uid, hash, scope, ret, err);
+
+	if (r < 0)
+		return r;
+	clear_dead(uid);
+	held = lock(err);
+	if (held < 0)
+		return held;
+	dir_of(uid, dir, sizeof(dir));
+	r = make_dir(dir, err);
+	if (r == 0 && ret->joinable && is_live(uid, ret->socket))
+		return 1;
+	if (r == 0)
+		r = write_record(ret, err);
+	if (r == 0)
+		r = listen_on(ret, err);
+	if (r == 0 && ret->joinable)
+		r = point_current(ret, err);
+	if (r < 0) {
+		held = nsbox_close(held);
+		nsbox_registry_leave(ret);
+	}
+	return r;
+}
+
+struct range {
+	uint64_t first, count;
+};
+
+/* Adds the ranges of a subuid(5) file. A missing file has none. */
+static size_t read_subids(const char *path, struct range *ret, size_t n, size_t max)
+{
+	cleanup_fclose FILE *f = fopen(path, "re");
+	unsigned long long first, count;
+	char line[512];
+
+	while (f && n < max && fgets(line, sizeof(line), f)) {
+		char *colon = strchr(line, ':');
+
+		if (line[0] == '#' || !colon ||
+		    sscanf(colon + 1, "%llu:%llu", &first, &count) != 2)
+			continue;
+		ret[n++] = (struct range){ first, count };
+	}
+	return n;
+}
+
+static bool overlaps(const struct range *ranges, size_t n, uint32_t base)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ranges[i].first < (uint64_t)base + NSBOX_BLOCK_SIZE &&
+		    base < ranges[i].first + ranges[i].count)
+			return true;
+	return false;
+}
+
+/* SSSD's default range covers the container range: ask for a few ids of the block. */
+static bool is_known_to_nss(uint32_t base)
+{
+	static const uint32_t samples[] = { 0, 1000, NSBOX_BLOCK_LOW - 1 };
+
+	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++)
+		if (getpwuid(base + samples[i]) || getgrgid(base + samples[i]))
+			return true;
+	return false;
+}
+
+/* What an unlocked block file names is over only if no cgroup of that box is left. */
+static bool is_abandoned(int fd)
+{
+	char text[128] = "", box[NSBOX_CGROUP_NAME_MAX];
+	struct nsbox_cgroup cg;
+	struct stat st;
+	unsigned int uid;
+
+	if (pread(fd, text, sizeof(text) - 1, 0) <= 0 ||
+	    sscanf(text, "%u %47s", &uid, box) != 2)
+		return true;
+	if (nsbox_cgroup_find(box, &cg, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < cg.n; i++)
+		if (stat(cg.dirs[i].path, &st) == 0)
+			return false;
+	return true;
+}
+
+static int try_block(struct nsbox_record *record, uint32_t base)
+{
+	cleanup_close int fd = -EBADF;
+	struct stat held, named;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "%s/%u", IDS_DIR, base);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	/* The second check: its owner may have unlinked it between open and lock. */
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &held) < 0 || stat(path, &named) < 0 ||
+	    held.st_ino != named.st_ino || !is_abandoned(fd))
+		return -EAGAIN;
+	if (is_known_to_nss(base)) {
+		(void)unlink(path);
+		return -EAGAIN;
+	}
+	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%u %s\n", record->uid, record->box) < 0 ||
+	    dprintf(record->record_fd, "block %u\n", base) < 0)
+		return -errno;
+	record->base = base;
+	record->block_fd = take_fd(&fd);
+	return 0;
+}
+
+int nsbox_registry_take_block(struct nsbox_record *record, const struct nsbox_decision *policy,
+			      struct nsbox_error *err)
+{
+	cleanup_free struct range *taken = calloc(SUBID_RANGES_MAX, sizeof(*taken));
+	uint64_t blocks = ((uint64_t)policy->id_last - policy->id_first + 1) / NSBOX_BLOCK_SIZE;
+	size_t n;
+
+	if (!taken)
+		return nsbox_error_set(err, ENOMEM, "looking for a block of ids");
+	n = read_subids("/etc/subuid", taken, 0, SUBID_RANGES_MAX);
+	n = read_subids("/etc/subgid", taken, n, SUBID_RANGES_MAX);
+	for (uint64_t i = 0; i < blocks; i++) {
+		/* The same user gets the same block again while it is free. */
+		uint64_t index = ((uint64_t)record->uid * 2654435761U + i) % blocks;
+		uint32_t base = policy->id_first + (uint32_t)(index * NSBOX_BLOCK_SIZE);
+		int r = overlaps(taken, n, base) ? -EAGAIN : try_block(record, base);
+
+		if (r == 0)
+			return 0;
+		if (r != -EAGAIN)
+			return nsbox_error_set(err, -r, "take the block of ids at %u", base);
+	}
+	return nsbox_error_say(err, EAGAIN, "all %llu blocks of %d ids in id_range %u-%u are taken: "
+			       "widen id_range", (unsigned long long)blocks, NSBOX_BLOCK_SIZE,
+			       policy->id_first, policy->id_last);
+}
+
+void nsbox_registry_note_terminal(struct nsbox_record *record, const char *path, uid_t uid,
+				  gid_t gid)
+{
+	if (record->record_fd >= 0)
+		(void)dprintf(record->record_fd, "terminal %s %u %u\n", path, uid, gid);
+}
+
+/* Removes UID/current if it is ours. */
+static void forget_current(const struct nsbox_record *record)
+{
+	char path[128], target[NSBOX_SOCKET_MAX];
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "%s/%u/%s", NSBOX_RUN_DIR, record->uid, NSBOX_CURRENT);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return;
+	target[n] = '\0';
+	if (strcmp(target, record->socket) == 0)
+		(void)unlink(path);
+}
+
+void nsbox_registry_close(struct nsbox_record *record)
+{
+	cleanup_close int held = -EBADF;
+	struct sockaddr_un sa;
+	int queued;
+
+	if (record->listener < 0)
+		return;
+	held = lock(NULL);
+	if (socket_address(record->uid, record->socket, &sa) == 0)
+		(void)unlink(sa.sun_path);
+	forget_current(record);
+	held = nsbox_close(held);
+	/* They see the end of the connection and ask again, elsewhere. */
+	while ((queued = accept4(record->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		(void)nsbox_close(queued);
+	record->listener = nsbox_close(record->listener);
+}
+
+void nsbox_registry_leave(struct nsbox_record *record)
+{
+	cleanup_close int held = -EBADF;
+	char path[192];
+
+	nsbox_registry_close(record);
+	held = lock(NULL);
+	if (record->block_fd >= 0) {
+		(void)snprintf(path, sizeof(path), "%s/%u", IDS_DIR, record->base);
+		(void)unlink(path);
+	}
+	if (record->record_fd >= 0) {
+		(void)snprintf(path, sizeof(path), "%s/%u/%s.box", NSBOX_RUN_DIR, record->uid,
+			       record->box);
+		(void)unlink(path);
+	}
+	dir_of(record->uid, path, sizeof(path));
+	(void)rmdir(path);	/* not empty: another box of this user */
+	record->block_fd = nsbox_close(record->block_fd);
+	record->record_fd = nsbox_close(record->record_fd);
+}

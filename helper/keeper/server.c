@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: MIT */
+/* The keeper's loop: see server.h. One thread, one poll(2), no callbacks. */
+#include "server.h"
+#include "answer.h"
+#include "box.h"
+#include "cleanup.h"
+#include "defence.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <time.h>
+
+enum {
+	/* From OPEN to JOINED; the caller gives up earlier. */
+	OPEN_TIMEOUT_MS = 5000,
+	BUILD_TIMEOUT_MS = 4000,
+	TTYS_MAX = 3,
+};
+
+/* A caller, from its connection to its end. */
+enum stage {
+	STAGE_CONNECTED,	/* has not said OPEN yet */
+	STAGE_REFUSED,		/* is on its way back to its own cgroups */
+	STAGE_MOVING,		/* has been told its cgroups */
+	STAGE_JOINING,		/* has been told the box */
+	STAGE_LIVE,		/* in the box, until its pidfd says that it ended */
+	STAGE_STOPPING,		/* not a session: waits for the end of the box (nsbox stop) */
+	STAGE_OVER,
+};
+
+struct session {
+	enum stage stage;
+	int sock;		/* -EBADF once it has nothing more to say */
+	int pidfd;
+	int pid;
+	enum nsbox_cgroup_leaf leaf;
+	uint64_t deadline_ms;
+	int ttys[TTYS_MAX];	/* indexes in box->ttys */
+	unsigned int n_ttys;
+};
+
+struct server {
+	struct nsbox_box box;
+	char user[NSBOX_USER_MAX];
+	struct session *sessions;
+	size_t n, room;
+	time_t since;
+	uint64_t idle_since_ms;	/* when the last session ended; 0: there is one */
+	bool ending;
+};
+
+static struct session *add_session(struct server *s, int sock)
+{
+	struct session *new;
+
+	if (s->n == s->room) {
+		size_t room = s->room ? 2 * s->room : 16;
+
+		new = realloc(s->sessions, room * sizeof(*new));
+		if (!new)
+			return NULL;
+		s->sessions = new;
+		s->room = room;
+	}
+	new = &s->sessions[s->n++];
+	*new = (struct session){ .sock = sock, .pidfd = -EBADF,
+				 .deadline_ms = nsbox_now_ms() + OPEN_TIMEOUT_MS };
+	return new;
+}
+
+static void end_session(struct server *s, struct session *session)
+{
+	for (unsigned int i = 0; i < session->n_ttys; i++)
+		nsbox_box_forget_tty(&s->box, session->ttys[i]);
+	session->n_ttys = 0;
+	session->sock = nsbox_close(session->sock);
+	session->pidfd = nsbox_close(session->pidfd);
+	session->stage = STAGE_OVER;
+}
+
+static void refuse(int sock, const struct nsbox_error *err)
+{
+	struct nsbox_msg msg = { .type = NSBOX_MSG_REFUSE, .u.error = *err };
+
+	(void)nsbox_msg_send(sock, &msg, NULL, 0, NULL);
+}
+
+/*
+ * A caller that has moved must be out of the box's cgroups before these are
+ * killed: it says FAILED, or its connection ends, when it is.
+ */
+static void refuse_session(struct server *s, struct session *session,
+			   const struct nsbox_error *err)
+{
+	refuse(session->sock, err);
+	if (session->stage == STAGE_MOVING)
+		session->stage = STAGE_REFUSED;
+	else
+		end_session(s, session);
+}
+
+static void send_elsewhere(int sock, const char *name)
+{
+	struct nsbox_msg msg = { .type = NSBOX_MSG_ELSEWHERE };
+
+	(void)snprintf(msg.u.socket, sizeof(msg.u.socket), "%s", name);
+	(void)nsbox_msg_send(sock, &msg, NULL, 0, NULL);
+}
+
+/* The pid behind a pidfd, in our own pid namespace: fdinfo's "Pid:" (pidfd_open(2)). */
+static int pid_of(int pidfd, struct nsbox_error *err)
+{
+	char path[64], line[128];
+	cleanup_fclose FILE *f = NULL;
+	int pid;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Pid: %d", &pid) == 1 && pid > 0)
+			return pid;
+	return nsbox_error_say(err, ESRCH, "the caller has ended or cannot be seen in /proc");
+}
+
+/* Step two of an open: the caller gets the way into its cgroups. */
+static int send_cgroups(struct server *s, struct session *session, struct nsbox_error *err)
+{
+	struct nsbox_msg msg = { .type = NSBOX_MSG_CGROUP };
+	int fds[NSBOX_HIERARCHIES_MAX];
+	unsigned int n;
+	int r;
+
+	if (nsbox_cgroup_is_frozen(&s->box.cgroup))
+		return nsbox_error_say(err, EBUSY, "the box is frozen: nsbox thaw %s ends that",
+				       s->user);
+	session->leaf = nsbox_cgroup_choose(&s->box.cgroup);
+	r = nsbox_cgroup_open_procs(&s->box.cgroup, session->leaf, fds, &n, err);
+	if (r < 0)
+		return r;
+	(void)snprintf(msg.u.socket, sizeof(msg.u.socket), "%s", s->box.record.socket);
+	r = nsbox_msg_send(session->sock, &msg, fds, n, err);
+	while (n > 0)
+		(void)nsbox_close(fds[--n]);
+	session->stage = STAGE_MOVING;
+	return r;
+}
+
+/* Takes from an OPEN who calls: his pidfd. His terminals wait in @packet. */
+static int know_caller(struct session *session, struct nsbox_packet *packet,
+		       struct nsbox_error *err)
+{
+	if (packet->n_fds < 1 || packet->n_fds > 1 + TTYS_MAX)
+		return nsbox_error_say(err, EPROTO, "OPEN came with %u descriptors", packet->n_fds);
+	session->pidfd = take_fd(&packet->fds[0]);
+	session->pid = pid_of(session->pidfd, err);
+	return session->pid < 0 ? session->pid : 0;
+}
+
+static int show_terminals(struct server *s, struct session *session, struct nsbox_packet *packet,
+			  struct nsbox_error *err)
+{
+	for (unsigned int i = 1; i < packet->n_fds; i++) {
+		int r = nsbox_box_show_tty(&s->box, take_fd(&packet->fds[i]), err);
+
+		if (r < 0)
+			return r;
+		session->ttys[session->n_ttys++] = r;
+	}
+	return 0;
+}
+
+/* An OPEN that comes to a box that is there. */
+static int join_existing(struct server *s, struct session *session, struct nsbox_packet *packet,
+			 struct nsbox_error *err)
+{
+	struct nsbox_answer answer cleanup_answer = { .shape = NULL };
+	char name[NSBOX_SOCKET_MAX];
+	int r = nsbox_answer_open(&packet->msg.u.open, &answer, err);
+
+	if (r < 0)
+		return r;
+	if (answer.decision.action == NSBOX_ACTION_PASS) {
+		(void)nsbox_msg_send_type(session->sock, NSBOX_MSG_PASS, NULL);
+		end_session(s, session);
+		return 0;
+	}
+	/* Another service, or the policy or the groups have changed: another box. */
+	if (strcmp(answer.shape, s->box.shape) != 0) {
+		(void)snprintf(name, sizeof(name), "%016llx", (unsigned long long)answer.hash);
+		send_elsewhere(session->sock, name);
+		end_session(s, session);
+		return 0;
+	}
+	r = know_caller(session, packet, err);
+	if (r == 0)
+		r = show_terminals(s, session, packet, err);
+	return r < 0 ? r : send_cgroups(s, session, err);
+}
+
+static void send_join(struct server *s, struct session *session, struct nsbox_error *err, int *ret)
+{
+	struct nsbox_msg msg = { .type = NSBOX_MSG_JOIN };
+
+	*ret = nsbox_cgroup_verify(&s->box.cgroup, session->leaf, session->pid, err);
+	if (*ret < 0)
+		return;
+	nsbox_box_fill_join(&s->box, session->leaf, &msg.u.join);
+	*ret = nsbox_msg_send(session->sock, &msg, &s->box.pidfd, 1, err);
+	session->stage = STAGE_JOINING;
+}
+
+static size_t count_sessions(const struct server *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (s->sessions[i].stage > STAGE_CONNECTED && s->sessions[i].stage <= STAGE_LIVE)
+			n++;
+	return n;
+}
+
+static void send_status(struct server *s, int sock)
+{
+	struct nsbox_msg msg = { .type = NSBOX_MSG_STATUS };
+
+	(void)snprintf(msg.u.status, sizeof(msg.u.status),
+		       "user=%s\nuid=%u\nbox=%s\nhostname=%s\ninit=%d\nsessions=%zu\nsince=%lld\n"
+		       "ids=%u\nidmap=%s\nnet=%s\nrootfs=%s\nkeeper=%d\n", s->user, s->box.uid,
+		       s->box.record.box, s->box.policy.hostname, (int)s->box.init,
+		       count_sessions(s), (long long)s->since, s->box.ids.base,
+		       s->box.ids.keep ? "keep" : "shift",
+		       s->box.policy.net == NSBOX_NET_NONE ? "none" : "host",
+		       s->box.policy.rootfs, (int)getpid());
+	(void)nsbox_msg_send(sock, &msg, NULL, 0, NULL);
+}
+
+/* A message of a caller that is expected now. */
+static int handle(struct server *s, struct session *session, struct nsbox_packet *packet,
+		  struct nsbox_error *err)
+{
+	uint32_t type = packet->msg.type;
+	int r = 0;
+
+	if (session->stage == STAGE_CONNECTED && type == NSBOX_MSG_OPEN)
+		return join_existing(s, session, packet, err);
+	if (session->stage == STAGE_CONNECTED && type == NSBOX_MSG_QUERY) {
+		send_status(s, session->sock);
+		end_session(s, session);
+	} else if (session->stage == STAGE_CONNECTED && type == NSBOX_MSG_STOP) {
+		session->stage = STAGE_STOPPING;
+		s->ending = true;
+	} else if (session->stage == STAGE_MOVING && type == NSBOX_MSG_MOVED) {
+		send_join(s, session, err, &r);
+	} else if (session->stage == STAGE_JOINING && type == NSBOX_MSG_JOINED) {
+		session->stage = STAGE_LIVE;
+		session->sock = nsbox_close(session->sock);
+	} else if (type == NSBOX_MSG_FAILED) {
+		end_session(s, session);
+	} else {
+		r = nsbox_error_say(err, EPROTO, "message %u is not due now", type);
+	}
+	return r;
+}
+
+static void read_session(struct server *s, struct session *session)
+{
+	struct nsbox_packet packet cleanup_packet = { .n_fds = 0 };
+	struct nsbox_error err;
+	int r = nsbox_msg_recv(session->sock, nsbox_now_ms(), &packet, &err);
+
+	if (r == -EPIPE && session->stage == STAGE_JOINING) {
+		/* It may be inside, or not: it counts until it ends. */
+		session->stage = STAGE_LIVE;
+		session->sock = nsbox_close(session->sock);
+		return;
+	}
+	if (r == 0)
+		r = handle(s, session, &packet, &err);
+	if (r == -EPIPE)
+		end_session(s, session);
+	else if (r < 0)
+		refuse_session(s, session, &err);
+}
+
+static void accept_all(struct server *s)
+{
+	int sock;
+
+	while ((sock = accept4(s->box.record.listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		struct ucred peer = { .uid = (uid_t)-1 };
+		socklen_t len = sizeof(peer);
+
+		/* The directory is root's alone already; a second look costs nothing. */
+		if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.uid != 0 ||
+		    !add_session(s, sock))
+			(void)nsbox_close(sock);
+	}
+}
+
+static void forget_ended(struct server *s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (s->sessions[i].stage != STAGE_OVER)
+			s->sessions[kept++] = s->sessions[i];
+	s->n = kept;
+}
+
+static void check_deadlines(struct server *s)
+{
+	uint64_t now = nsbox_now_ms();
+
+	for (size_t i = 0; i < s->n; i++) {
+		struct session *session = &s->sessions[i];
+
+		if (session->stage < STAGE_JOINING && now >= session->deadline_ms)
+			end_session(s, session);
+	}
+	if (count_sessions(s) > 0)
+		s->idle_since_ms = 0;
+	else if (!s->idle_since_ms)
+		s->idle_since_ms = now;
+	if (s->idle_since_ms && s->box.policy.linger_ms != NSBOX_LINGER_FOREVER &&
+	    now - s->idle_since_ms >= s->box.policy.linger_ms)
+		s->ending = true;
+}
+
+/* When poll() must return although nothing happened. */
+static int poll_timeout(const struct server *s)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (size_t i = 0; i < s->n; i++)
+		if (s->sessions[i].stage < STAGE_JOINING && s->sessions[i].deadline_ms < next)
+			next = s->sessions[i].deadline_ms;
+	if (s->idle_since_ms && s->box.policy.linger_ms != NSBOX_LINGER_FOREVER &&
+	    s->idle_since_ms + s->box.policy.linger_ms < next)
+		next = s->idle_since_ms + s->box.policy.linger_ms;
+	return next == UINT64_MAX ? -1 : nsbox_until_ms(next);
+}
+
+/* One turn: waits, and does what there is to do. Returns a negative errno without memory. */
+static int turn(struct server *s)
+{
+	size_t n = s->n;
+	cleanup_free struct pollfd *fds = calloc(2 + 2 * n, sizeof(*fds));
+
+	if (!fds)
+		return -ENOMEM;
+	fds[0] = (struct pollfd){ .fd = s->box.record.listener, .events = POLLIN };
+	fds[1] = (struct pollfd){ .fd = s->box.pidfd, .events = POLLIN };
+	for (size_t i = 0; i < n; i++) {
+		fds[2 + 2 * i] = (struct pollfd){ .fd = s->sessions[i].sock, .events = POLLIN };
+		fds[3 + 2 * i] = (struct pollfd){ .fd = s->sessions[i].pidfd, .events = POLLIN };
+	}
+	if (poll(fds, 2 + 2 * n, poll_timeout(s)) < 0 && errno != EINTR)
+		return -errno;
+	if (fds[1].revents)
+		s->ending = true;	/* init has died */
+	for (size_t i = 0; i < n; i++) {
+		struct session *session = &s->sessions[i];
+
+		if (fds[2 + 2 * i].revents)
+			read_session(s, session);
+		if (fds[3 + 2 * i].revents && session->stage != STAGE_OVER)
+			end_session(s, session);
+	}
+	if (fds[0].revents)
+		accept_all(s);
+	forget_ended(s);
+	check_deadlines(s);
+	return 0;
+}
+
+static void log_opened(const struct server *s)
+{
+	syslog(LOG_INFO, "%s: box %s opened, ids from %u", s->user, s->box.record.box,
+	       s->box.ids.base);
+	if (s->box.ids.n_left_out)
+		syslog(LOG_WARNING, "%s: %zu of the user's groups are left out of the box, which "
+		       "cannot map so many", s->user, s->box.ids.n_left_out);
+	if (s->box.ids.keep && s->box.policy.idmap == NSBOX_IDMAP_AUTO)
+		syslog(LOG_WARNING, "%s: idmap = keep, since the home's file system has no "
+		       "idmapped mounts", s->user);
+	if (!s->box.idmapped_usr)
+		syslog(LOG_WARNING, "%s: /usr belongs to nobody in the box, since its file system "
+		       "has no idmapped mounts", s->user);
+	if (s->box.cgroup.missing[0])
+		syslog(LOG_WARNING, "%s: not limited on this machine:%s", s->user,
+		       s->box.cgroup.missing);
+	if (NSBOX_LEFT_OUT)
+		syslog(LOG_CRIT, "this build leaves a defence out and is for tests alone");
+}
+
+/* Out of the cgroup of whoever called first; off the open path, since a move may wait. */
+static void leave_caller(struct server *s)
+{
+	struct nsbox_error err;
+
+	if (nsbox_cgroup_leave_caller(&s->box.cgroup, (int)getpid(), &err) < 0)
+		syslog(LOG_WARNING, "%s: the keeper stays in its caller's cgroup: %s", s->user,
+		       err.msg);
+}
+
+static void serve(struct server *s)
+{
+	bool left = false;
+	int r = 0;
+
+	while (!s->ending && r == 0) {
+		r = turn(s);
+		if (!left && s->n > 0 && s->sessions[0].stage >= STAGE_LIVE) {
+			left = true;
+			leave_caller(s);
+		}
+	}
+	if (r < 0)
+		syslog(LOG_ERR, "%s: the keeper ends: %s", s->user, strerror(-r));
+}
+
+/*
+ * The box ends, or was never made: whoever is on the way in is told why, and
+ * waited for until he has left its cgroups, or has joined and ends with it.
+ * Who has not begun is told why the box could not be made; when a box only
+ * ends he hears nothing (@begun_only), asks again and gets a new one.
+ */
+static void dismiss(struct server *s, bool begun_only, const struct nsbox_error *err)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct session *session = &s->sessions[i];
+		struct nsbox_packet packet cleanup_packet = { .n_fds = 0 };
+		int r = 0;
+
+		if (session->stage == STAGE_CONNECTED && begun_only)
+			end_session(s, session);
+		else if (session->stage == STAGE_CONNECTED || session->stage == STAGE_MOVING)
+			refuse_session(s, session, err);
+		/* A MOVED may still come before the FAILED. */
+		while (r == 0 && (session->stage == STAGE_REFUSED || session->stage == STAGE_JOINING)) {
+			r = nsbox_msg_recv(session->sock, session->deadline_ms, &packet, NULL);
+			if (r == 0 && packet.msg.type != NSBOX_MSG_MOVED)
+				break;
+			nsbox_packet_drop(&packet);
+		}
+	}
+}
+
+static void finish(struct server *s)
+{
+	struct nsbox_error err;
+	int r;
+
+	/* First nobody finds us, then all dies, then everything is removed. */
+	nsbox_registry_close(&s->box.record);
+	(void)nsbox_error_say(&err, ESHUTDOWN, "the box ends");
+	dismiss(s, true, &err);
+	r = nsbox_box_end(&s->box, &err);
+	if (r < 0)
+		syslog(LOG_ERR, "%s: box %s is not gone: %s", s->user, s->box.record.box, err.msg);
+	else
+		syslog(LOG_INFO, "%s: box %s ended", s->user, s->box.record.box);
+	for (size_t i = 0; i < s->n; i++) {
+		if (s->sessions[i].stage != STAGE_STOPPING)
+			continue;
+		if (r < 0)
+			refuse(s->sessions[i].sock, &err);
+		else
+			(void)nsbox_msg_send_type(s->sessions[i].sock, NSBOX_MSG_DONE, NULL);
+	}
+	free(s->sessions);
+}
+
+/* Makes the box for the first session, whose move into the cgroups runs meanwhile. */
+static int build(struct server *s, struct session *session, struct nsbox_packet *packet,
+		 const struct nsbox_subject *subject, struct nsbox_error *err)
+{
+	int r = know_caller(session, packet, err);
+
+	if (r == 0)
+		r = nsbox_box_begin(&s->box, subject, err);
+	if (r == 0)
+		r = send_cgroups(s, session, err);
+	if (r == 0)
+		r = nsbox_box_finish(&s->box, nsbox_now_ms() + BUILD_TIMEOUT_MS, err);
+	if (r == 0)
+		r = show_terminals(s, session, packet, err);
+	return r;
+}
+
+/* The box of the first OPEN: entered into the registry, made, served to its end. */
+static int keep_box(struct server *s, int first, struct nsbox_packet *packet,
+		    struct nsbox_answer *answer, struct nsbox_error *err)
+{
+	struct session *session;
+	int r = nsbox_registry_enter(answer->identity.subject.uid, answer->hash,
+				     answer->decision.scope, &s->box.record, err);
+
+	if (r == 1) {
+		send_elsewhere(first, s->box.record.socket);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	s->box.policy = answer->decision;
+	memset(&answer->decision, 0, sizeof(answer->decision));
+	s->box.shape = answer->shape;
+	answer->shape = NULL;
+	session = add_session(s, first);
+	r = session ? build(s, session, packet, &answer->identity.subject, err) :
+		      nsbox_error_set(err, ENOMEM, "the first session");
+	nsbox_answer_drop(answer);
+	nsbox_packet_drop(packet);
+	if (r == 0) {
+		log_opened(s);
+		serve(s);
+	} else {
+		accept_all(s);
+		dismiss(s, false, err);
+	}
+	finish(s);
+	return 0;
+}
+
+int nsbox_server_run(int first)
+{
+	static struct server s = { .box = NSBOX_BOX_INIT };
+	struct nsbox_packet packet cleanup_packet = { .n_fds = 0 };
+	struct nsbox_answer answer cleanup_answer = { .shape = NULL };
+	struct nsbox_error err;
+	int r = nsbox_msg_recv(first, nsbox_now_ms() + OPEN_TIMEOUT_MS, &packet, &err);
+
+	if (r == 0 && packet.msg.type != NSBOX_MSG_OPEN)
+		r = nsbox_error_say(&err, EPROTO, "message %u where OPEN was due", packet.msg.type);
+	if (r == 0)
+		r = nsbox_answer_open(&packet.msg.u.open, &answer, &err);
+	if (r == 0 && answer.decision.action == NSBOX_ACTION_PASS)
+		return nsbox_msg_send_type(first, NSBOX_MSG_PASS, NULL);
+	if (r == 0) {
+		s.since = time(NULL);
+		(void)snprintf(s.user, sizeof(s.user), "%s", answer.identity.subject.name);
+		r = keep_box(&s, first, &packet, &answer, &err);
+	}
+	if (r < 0)
+		refuse(first, &err);
+	return r;
+}

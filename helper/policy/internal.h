@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of helper/policy/ share and nobody else sees: the indexed
+ * file, a decision in the making, and the small text tools.
+ *
+ *   load.c    opens and reads the file, if it may be trusted
+ *   parse.c   finds the sections, reads the lines of one of them
+ *   keys.c    the one table of keys, and the parsers of their values
+ *   caps.c    capability lists
+ *   expand.c  %u and its like in hostname, rootfs and shell_fallback
+ *   merge.c   which sections concern a subject, in which order, and the answer
+ *   shape.c   the text that two logins must have in common to share a box
+ *   text.c    quoting for messages, UTF-8, numbers, "did you mean"
+ *   arena.c   strings with one owner
+ */
+#ifndef NSBOX_POLICY_INTERNAL_H
+#define NSBOX_POLICY_INTERNAL_H
+
+#include "policy.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NSBOX_LINE_MAX 4096
+#define NSBOX_POLICY_BYTES_MAX (16U << 20)
+/* A file name and a quoted piece of the administrator's text, in a sentence. */
+#define NSBOX_SHOWN_MAX 64
+#define NSBOX_QUOTE_MAX 40
+
+/* Text that is not terminated: a part of the file. */
+struct nsbox_slice {
+	const char *s;
+	size_t len;
+};
+
+/* arena.c */
+struct nsbox_arena;
+struct nsbox_arena *nsbox_arena_new(void);
+void nsbox_arena_free(struct nsbox_arena *arena);
+char *nsbox_arena_alloc(struct nsbox_arena *arena, size_t size);
+char *nsbox_arena_copy(struct nsbox_arena *arena, const char *s, size_t len);
+
+static inline void cleanup_arenap(struct nsbox_arena **arena)
+{
+	nsbox_arena_free(*arena);
+}
+
+#define cleanup_arena __attribute__((cleanup(cleanup_arenap)))
+
+/* text.c */
+enum nsbox_text_fault {
+	NSBOX_TEXT_GOOD,
+	NSBOX_TEXT_NUL,
+	NSBOX_TEXT_CONTROL,
+	NSBOX_TEXT_NOT_UTF8,
+};
+
+/* A piece of foreign text made fit for a sentence: no control characters, cut. */
+struct nsbox_quote {
+	char s[NSBOX_QUOTE_MAX];
+};
+
+static inline bool nsbox_is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static inline char nsbox_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static inline struct nsbox_slice nsbox_trim(struct nsbox_slice text)
+{
+	while (text.len && nsbox_is_blank(text.s[0])) {
+		text.s++;
+		text.len--;
+	}
+	while (text.len && nsbox_is_blank(text.s[text.len - 1]))
+		text.len--;
+	return text;
+}
+
+static inline bool nsbox_same_word(struct nsbox_slice a, const char *b)
+{
+	return a.len == strlen(b) && !memcmp(a.s, b, a.len);
+}
+
+struct nsbox_quote nsbox_quote(const char *s, size_t len);
+struct nsbox_quote nsbox_quote_string(const char *s);
+enum nsbox_text_fault nsbox_text_check(const char *s, size_t len);
+bool nsbox_is_digits(const char *s, size_t len);
+bool nsbox_number(const char *s, size_t len, uint64_t *ret);
+/* The next word of a list by comma or blank; false at the end. */
+bool nsbox_next_word(const char **pos, struct nsbox_slice *ret);
+/* The entry of @nth (NULL ends it) most like @word, or NULL if none is. */
+const char *nsbox_nearest(struct nsbox_slice word, const char *(*nth)(size_t i));
+
+/* caps.c */
+int nsbox_caps_parse(const char *value, uint64_t *caps, struct nsbox_error *err);
+/* Names in the order of their numbers, or "none". @size of at least 1024 holds all. */
+void nsbox_caps_print(uint64_t caps, char *buf, size_t size);
+
+/* keys.c */
+struct nsbox_draft {
+	struct nsbox_decision d;		/* numbers and words are in force at once */
+	const char *text[NSBOX_KEY_COUNT];	/* as written; templates not expanded */
+	struct nsbox_arena *arena;
+};
+
+struct nsbox_key_info {
+	const char *name;
+	const char *fallback;			/* the default, as one would write it */
+	bool shapes;				/* who differs in it cannot share a box */
+	int (*parse)(struct nsbox_decision *d, const char *value, struct nsbox_error *err);
+	void (*print)(const struct nsbox_decision *d, FILE *to);	/* only if it shapes */
+};
+
+const struct nsbox_key_info *nsbox_key_info(enum nsbox_key key);
+bool nsbox_key_find(struct nsbox_slice name, enum nsbox_key *ret);
+const char *nsbox_key_nth(size_t i);
+int nsbox_draft_set(struct nsbox_draft *draft, enum nsbox_key key, const char *value,
+		    const struct nsbox_origin *origin, struct nsbox_error *err);
+bool nsbox_services_has(const char *list, const char *service);
+
+/* expand.c */
+int nsbox_template_check(const char *text, struct nsbox_error *err);
+int nsbox_path_check(const char *path, struct nsbox_error *err);
+int nsbox_expand_hostname(const char *text, const struct nsbox_subject *subject, char ret[65],
+			  struct nsbox_error *err);
+int nsbox_expand_path(const char *text, const struct nsbox_subject *subject,
+		      struct nsbox_arena *arena, char **ret, struct nsbox_error *err);
+
+/* parse.c */
+enum nsbox_section_kind {
+	NSBOX_SECTION_PREAMBLE,			/* what stands above the first header */
+	NSBOX_SECTION_DEFAULTS,
+	NSBOX_SECTION_GROUP,
+	NSBOX_SECTION_USER,
+	NSBOX_SECTION_BAD,			/* the header is wrong: concerns everyone */
+};
+
+/* Offsets into the text; 16 MiB fit. */
+struct nsbox_section {
+	enum nsbox_section_kind kind;
+	uint32_t line;				/* of the header, from 1; preamble: 0 */
+	uint32_t head, body;
+	uint32_t name, name_len;
+	uint32_t twin;				/* index of another of the same name, 0: none */
+};
+
+struct nsbox_policy {
+	char *file;
+	char shown[NSBOX_SHOWN_MAX];		/* the file's name for sentences, cut in front */
+	char *text;
+	size_t size;
+	struct nsbox_section *sections;		/* in file order; [0] is the preamble */
+	size_t n_sections, max_sections;
+	uint32_t *slots;			/* hash of kind and name to index, 0: free */
+	size_t n_slots;				/* a power of two */
+	uint32_t defaults, first_bad;		/* index, 0: there is none */
+};
+
+/* Whoever wants all errors of a section and not just the first. */
+struct nsbox_complaints {
+	void (*each)(const char *sentence, void *data);
+	void *data;
+	size_t n;
+};
+
+/* Takes @text (from malloc, @size bytes) whatever the result. */
+int nsbox_policy_parse(const char *file, char *text, size_t size, struct nsbox_policy **ret_policy,
+		       struct nsbox_error *err);
+/* 0: no such section */
+uint32_t nsbox_policy_find(const struct nsbox_policy *policy, enum nsbox_section_kind kind,
+			   const char *name, size_t len);
+/*
+ * Puts the keys of a section into @draft. With @complaints NULL it ends at the
+ * first error, with the sentence in @err; otherwise only for lack of memory.
+ */
+int nsbox_section_apply(const struct nsbox_policy *policy, uint32_t index,
+			struct nsbox_draft *draft, struct nsbox_complaints *complaints,
+			struct nsbox_error *err);
+/* What is wrong with the header itself; 0 if nothing is. */
+int nsbox_section_header_error(const struct nsbox_policy *policy, uint32_t index,
+			       struct nsbox_error *err);
+
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The policy: what nsbox.conf says about one user and one service. Pure: reads
+ * the files below the policy directory and nothing else; no name service, no
+ * kernel state. Whoever asks brings the identity (struct nsbox_subject).
+ */
+#ifndef NSBOX_POLICY_H
+#define NSBOX_POLICY_H
+
+#include "error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define NSBOX_POLICY_FILE "nsbox.conf"
+
+enum nsbox_action { NSBOX_ACTION_PASS, NSBOX_ACTION_BOX, NSBOX_ACTION_DENY };
+enum nsbox_net { NSBOX_NET_NONE, NSBOX_NET_HOST };
+enum nsbox_idmap { NSBOX_IDMAP_AUTO, NSBOX_IDMAP_SHIFT, NSBOX_IDMAP_KEEP };
+enum nsbox_scope { NSBOX_SCOPE_USER, NSBOX_SCOPE_SESSION };
+
+#define NSBOX_LINGER_FOREVER UINT64_MAX
+#define NSBOX_LIMIT_NONE UINT64_MAX
+
+/* One key of the table. The order is the order of explain's output. */
+enum nsbox_key {
+	NSBOX_KEY_ACTION,
+	NSBOX_KEY_SERVICES,
+	NSBOX_KEY_DENY_SERVICES,
+	NSBOX_KEY_SCOPE,
+	NSBOX_KEY_LINGER,
+	NSBOX_KEY_HOSTNAME,
+	NSBOX_KEY_ROOTFS,
+	NSBOX_KEY_SHELL_FALLBACK,
+	NSBOX_KEY_IDMAP,
+	NSBOX_KEY_ID_RANGE,
+	NSBOX_KEY_NET,
+	NSBOX_KEY_PIDS_MAX,
+	NSBOX_KEY_MEMORY_MAX,
+	NSBOX_KEY_CPU_WEIGHT,
+	NSBOX_KEY_PTY_MAX,
+	NSBOX_KEY_CAPS,
+	NSBOX_KEY_NO_NEW_PRIVS,
+	NSBOX_KEY_COUNT
+};
+
+/* The user a question is about, as the name service gave him. All borrowed. */
+struct nsbox_subject {
+	const char *name;		/* canonical: pw_name */
+	uid_t uid;
+	gid_t gid;
+	const char *home;
+	const char *shell;
+	size_t n_groups;		/* primary group included */
+	const gid_t *gids;
+	const char *const *group_names;	/* NULL entry: a gid without a name */
+};
+
+/* Where an effective value came from, and what it overrode. */
+struct nsbox_origin {
+	const char *file;		/* NULL: the built-in default */
+	unsigned int line;		/* 0 with file "pam.d": a pam.d argument */
+	const char *section;		/* "[defaults]", "[group staff]", "pam.d argument" */
+};
+
+/*
+ * The effective policy for a subject and a service. Strings are owned by the
+ * struct (one arena); nsbox_decision_free() releases them.
+ */
+struct nsbox_decision {
+	enum nsbox_action action;
+	enum nsbox_scope scope;
+	uint64_t linger_ms;		/* or NSBOX_LINGER_FOREVER */
+	char hostname[65];		/* expanded; 64 is __NEW_UTS_LEN */
+	char *rootfs;			/* "host" or an absolute path, expanded */
+	char *shell_fallback;		/* absolute path, or "none" */
+	enum nsbox_idmap idmap;
+	uint32_t id_first, id_last;
+	enum nsbox_net net;
+	uint64_t pids_max;
+	uint64_t memory_max;		/* bytes, NSBOX_LIMIT_NONE for "none" */
+	unsigned int memory_percent;	/* not 0: percent of RAM, memory_max unused */
+	uint64_t cpu_weight;		/* 1..10000, cgroup v2 scale, default 100 */
+	unsigned int pty_max;
+	uint64_t caps;			/* bounding set inside the box, bit per CAP_* */
+	bool no_new_privs;
+
+	/* For explain: the value as text and its origin, per key. */
+	/* action, services: as configured; hostname, paths, caps: what comes of it. */
+	char *text[NSBOX_KEY_COUNT];
+	struct nsbox_origin origin[NSBOX_KEY_COUNT];
+	struct nsbox_origin overrode[NSBOX_KEY_COUNT];	/* .section NULL: nothing */
+	/* Why the decision is what it is, one phrase ("service cron is in deny_services"). */
+	char reason[NSBOX_ERROR_MAX];
+	void *arena;			/* private */
+};
+
+struct nsbox_policy;
+
+/*
+ * Reads DIR/nsbox.conf. Owner root (or the caller's own euid in unit tests),
+ * not writable by group or others, a regular file, not a symlink; otherwise
+ * refused with a sentence. Errors *inside* the file do not fail here: they are
+ * kept per section and refuse, in nsbox_policy_decide(), the subjects they
+ * concern ([defaults], a bad section header and text before the first section
+ * concern everyone). Only an unreadable file, a file that may not be trusted,
+ * or no memory fails.
+ * On success *ret_policy is owned by the caller: nsbox_policy_free().
+ */
+int nsbox_policy_load(const char *dir, struct nsbox_policy **ret_policy, struct nsbox_error *err);
+void nsbox_policy_free(struct nsbox_policy *policy);
+
+/*
+ * Decides for @subject and @service. @args are the pam.d line's "key=value"
+ * words (exempt_group= already taken out), @n_args of them.
+ * Returns 0 and fills *ret; -EINVAL and the sentence with file:line when an
+ * error in the policy concerns this subject; -ENOMEM. On failure *ret is
+ * untouched. On success free with nsbox_decision_free(); the decision does not
+ * need the policy any more.
+ *
+ * What only a box needs (hostname, rootfs and shell_fallback for this user, and
+ * that the values go together) is refused only if the action is NSBOX_ACTION_BOX:
+ * a user who passes is not stopped by it. With another action hostname may
+ * therefore be empty, and a path still the template.
+ */
+int nsbox_policy_decide(const struct nsbox_policy *policy, const struct nsbox_subject *subject,
+			const char *service, const char *const *args, size_t n_args,
+			struct nsbox_decision *ret, struct nsbox_error *err);
+void nsbox_decision_free(struct nsbox_decision *decision);
+
+/*
+ * Writes the canonical text of everything that shapes a box (all keys but
+ * action, services, deny_services and linger; uid, primary gid, user name,
+ * home, shell, every group's gid and name, sorted) as NUL-terminated text that
+ * the caller frees. Two logins may share a box only if their texts are equal.
+ * NULL: no memory.
+ */
+char *nsbox_decision_shape(const struct nsbox_decision *decision,
+			   const struct nsbox_subject *subject);
+
+/* The name of a key as written in nsbox.conf. */
+const char *nsbox_key_name(enum nsbox_key key);
+
+/*
+ * The errors of the whole file for `nsbox check` and the log: calls @each with
+ * one sentence ("FILE:LINE: ...") per error. Returns how many there were.
+ */
+size_t nsbox_policy_errors(const struct nsbox_policy *policy,
+			   void (*each)(const char *sentence, void *data), void *data);
+
+#endif

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/* The caller's half of an open: see client.h. */
+#include "client.h"
+#include "caller.h"
+#include "cleanup.h"
+#include "join.h"
+#include "spawn.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+/*
+ * How often a keeper may send us elsewhere or vanish before it has done
+ * anything for us: the box of a moment ago may be ending. Each round is a new
+ * keeper or another box, so more than a few mean that something is wrong.
+ */
+enum { ROUNDS_MAX = 16 };
+
+struct conversation {
+	struct nsbox_caller caller;
+	struct nsbox_packet in;
+	uint64_t deadline_ms;
+	int sock;
+};
+
+static void end_conversation(struct conversation *c)
+{
+	nsbox_packet_drop(&c->in);
+	nsbox_caller_drop(&c->caller);
+	c->sock = nsbox_close(c->sock);
+}
+
+static int check_peer(int sock, struct nsbox_error *err)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return nsbox_error_set(err, errno, "SO_PEERCRED");
+	if (peer.uid != 0)
+		return nsbox_error_say(err, EPERM, "the keeper's socket belongs to uid %u, not to "
+				       "root", peer.uid);
+	return 0;
+}
+
+int nsbox_connect(uid_t uid, const char *name, uint64_t deadline_ms, struct nsbox_error *err)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	cleanup_close int sock = -EBADF;
+	int left = nsbox_until_ms(deadline_ms);
+	struct timeval tv = { .tv_sec = left / 1000, .tv_usec = (left % 1000 + 1) * 1000 };
+	int r;
+
+	if ((size_t)snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/%u/%s", NSBOX_RUN_DIR, uid,
+			     name) >= sizeof(sa.sun_path))
+		return nsbox_error_say(err, ENAMETOOLONG, "the socket name %s is too long", name);
+	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (sock < 0)
+		return nsbox_error_set(err, errno, "socket");
+	/* unix(7): also bounds a connect() that waits for a full backlog. */
+	(void)setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv));
+	do
+		r = connect(sock, (struct sockaddr *)&sa, sizeof(sa));
+	while (r < 0 && errno == EINTR);
+	if (r < 0 && (errno == ENOENT || errno == ECONNREFUSED))
+		return nsbox_error_say(err, ENOENT, "no keeper at %s", sa.sun_path);
+	if (r < 0)
+		return nsbox_error_set(err, errno, "connect to %s", sa.sun_path);
+	r = check_peer(sock, err);
+	return r < 0 ? r : take_fd(&sock);
+}
+
+/* To the keeper named @name; if there is none, to a new one. */
+static int reach_keeper(struct conversation *c, uid_t uid, const char *name,
+			struct nsbox_error *err)
+{
+	int r = nsbox_connect(uid, name, c->deadline_ms, err);
+
+	if (r == -ENOENT)
+		r = nsbox_spawn_keeper(err);
+	if (r < 0)
+		return r;
+	c->sock = r;
+	return 0;
+}
+
+static int send_open(struct conversation *c, const struct nsbox_msg_open *open,
+		     struct nsbox_error *err)
+{
+	struct nsbox_msg msg = { .type = NSBOX_MSG_OPEN };
+	cleanup_close int self = pidfd_open(getpid(), 0);
+	int fds[1 + NSBOX_TERMINALS_MAX];
+	unsigned int n = 0;
+
+	if (self < 0)
+		return nsbox_error_set(err, errno, "pidfd_open");
+	fds[n++] = self;
+	for (unsigned int i = 0; i < c->caller.n_terminals; i++)
+		fds[n++] = c->caller.terminals[i].fd;
+	msg.u.open = *open;
+	return nsbox_msg_send(c->sock, &msg, fds, n, err);
+}
+
+static int receive(struct conversation *c, struct nsbox_error *err)
+{
+	int r;
+
+	nsbox_packet_drop(&c->in);
+	r = nsbox_msg_recv(c->sock, c->deadline_ms, &c->in, err);
+	if (r == -EPIPE)
+		return nsbox_error_say(err, EPIPE, "the keeper ended without an answer");
+	if (r == -ETIMEDOUT)
+		return nsbox_error_say(err, ETIMEDOUT, "the keeper did not answer in %d ms",
+				       NSBOX_OPEN_TIMEOUT_MS);
+	if (r < 0)
+		return nsbox_error_wrap(err, "keeper");
+	return 0;
+}
+
+static int expect(const struct conversation *c, enum nsbox_msg_type type, struct nsbox_error *err)
+{
+	if (c->in.msg.type == NSBOX_MSG_REFUSE) {
+		*err = c->in.msg.u.error;
+		return err->code > 0 ? -err->code : nsbox_error_say(err, EPROTO, "refused");
+	}
+	if (c->in.msg.type != (uint32_t)type || c->in.n_fds == 0)
+		return nsbox_error_say(err, EPROTO, "the keeper said %u where %u was due",
+				       c->in.msg.type, type);
+	return 0;
+}
+
+/* Moves into the box's cgroups, says so, and waits for the box. */
+static int get_ready(struct conversation *c, struct nsbox_error *err)
+{
+	int r = expect(c, NSBOX_MSG_CGROUP, err);
+
+	if (r == 0)
+		r = nsbox_caller_move(&c->caller, c->in.fds, c->in.n_fds, err);
+	if (r == 0)
+		r = nsbox_msg_send_type(c->sock, NSBOX_MSG_MOVED, err);
+	if (r == 0)
+		r = receive(c, err);
+	if (r == 0)
+		r = expect(c, NSBOX_MSG_JOIN, err);
+	return r;
+}
+
+/* Everything from the keeper's CGROUP to the end of the join. */
+static enum nsbox_outcome enter(struct conversation *c, nsbox_prepare_fn prepare, void *data,
+				struct nsbox_error *err)
+{
+	const struct nsbox_msg_join *join = &c->in.msg.u.join;
+	struct nsbox_join_plan plan = { .ns_dir = -EBADF };
+	struct nsbox_error back;
+	bool entered = false;
+	int r;
+
+	r = get_ready(c, err);
+	if (r == 0 && prepare)
+		r = prepare(join, data, err);
+	if (r == 0)
+		r = nsbox_caller_give_terminals(&c->caller, join->tty_uid, join->tty_gid, err);
+	if (r == 0)
+		r = nsbox_join_prepare(join, c->in.fds[0], &plan, err);
+	if (r == 0)
+		r = nsbox_join(&plan, &entered, err);
+	plan.ns_dir = nsbox_close(plan.ns_dir);
+	if (r == 0) {
+		(void)nsbox_msg_send_type(c->sock, NSBOX_MSG_JOINED, NULL);
+		return NSBOX_ENTERED;
+	}
+	if (entered)
+		return NSBOX_BROKEN;
+	/* Before FAILED: the keeper may end the box, and everything in its cgroups, then. */
+	if (nsbox_caller_restore(&c->caller, &back) < 0)
+		(void)nsbox_error_wrap(err, "%s; and after", back.msg);
+	(void)nsbox_msg_send_type(c->sock, NSBOX_MSG_FAILED, NULL);
+	return NSBOX_REFUSED;
+}
+
+/*
+ * One keeper's answer to OPEN. Returns 1 to ask again (*name may have changed),
+ * 0 with *ret_outcome, or a negative errno.
+ */
+static int ask(struct conversation *c, const struct nsbox_msg_open *open, uid_t uid,
+	       char name[NSBOX_SOCKET_MAX], struct nsbox_error *err)
+{
+	int r = reach_keeper(c, uid, name, err);
+
+	if (r == 0)
+		r = send_open(c, open, err);
+	if (r == 0)
+		r = receive(c, err);
+	if (r == 0 && c->in.msg.type == NSBOX_MSG_ELSEWHERE)
+		(void)snprintf(name, NSBOX_SOCKET_MAX, "%s", c->in.msg.u.socket);
+	else if (r == -EPIPE)
+		(void)snprintf(name, NSBOX_SOCKET_MAX, "%s", NSBOX_CURRENT);
+	else
+		return r;
+	c->sock = nsbox_close(c->sock);
+	return 1;
+}
+
+enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid, nsbox_prepare_fn prepare,
+			      void *data, struct nsbox_msg_join *ret_join,
+			      struct nsbox_error *err)
+{
+	struct conversation c __attribute__((cleanup(end_conversation))) = {
+		.caller = NSBOX_CALLER_INIT,
+		.sock = -EBADF,
+		.deadline_ms = nsbox_now_ms() + NSBOX_OPEN_TIMEOUT_MS,
+	};
+	char name[NSBOX_SOCKET_MAX] = NSBOX_CURRENT;
+	enum nsbox_outcome outcome;
+	int r = 1;
+
+	/* The keeper decides first: whom the policy passes may be as unfit as he likes. */
+	(void)nsbox_caller_fit(&open->unfit);
+	r = nsbox_caller_find_terminals(&c.caller, err);
+	if (r < 0)
+		return NSBOX_REFUSED;
+	r = 1;
+	for (int round = 0; r == 1 && round < ROUNDS_MAX; round++)
+		r = ask(&c, open, uid, name, err);
+	if (r == 1)
+		(void)nsbox_error_say(err, ELOOP, "no keeper stays long enough to open a box: see "
+				      "the log for why they end");
+	if (r != 0)
+		return NSBOX_REFUSED;
+	if (c.in.msg.type == NSBOX_MSG_PASS)
+		return NSBOX_PASSED;
+	outcome = enter(&c, prepare, data, err);
+	if (outcome == NSBOX_ENTERED && ret_join)
+		*ret_join = c.in.msg.u.join;
+	return outcome;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where the cgroup hierarchies of this machine are mounted (cgroups(7)): each
+ * v1 controller, or several together, on a hierarchy of its own; the unified
+ * one; or both (hybrid). Reading only; used by the caller, who wants a way
+ * back, and by the keeper, who makes the box's cgroups.
+ */
+#ifndef NSBOX_HIERARCHY_H
+#define NSBOX_HIERARCHY_H
+
+#include "error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { NSBOX_HIERARCHIES_MAX = 16 };
+
+struct nsbox_hierarchy {
+	bool v2;
+	char options[192];	/* v1: super block options: ",rw,pids," */
+	char mount[128];	/* where it is mounted */
+	char root[256];		/* which cgroup is the root of that mount */
+};
+
+/*
+ * Reads /proc/self/mountinfo. Fills ret[] and *ret_n; a hierarchy mounted more
+ * than once appears once. Returns 0 or a negative errno.
+ */
+int nsbox_hierarchies_read(struct nsbox_hierarchy ret[NSBOX_HIERARCHIES_MAX], size_t *ret_n,
+			   struct nsbox_error *err);
+
+/* Is @controller ("pids", "name=systemd") on this v1 hierarchy? */
+bool nsbox_hierarchy_has(const struct nsbox_hierarchy *h, const char *controller);
+
+/*
+ * The cgroup of process @pid (0: the caller itself) in @h, as a path below the
+ * file system root. Returns 0; -ENOENT if it lies outside what is mounted.
+ */
+int nsbox_hierarchy_path_of(const struct nsbox_hierarchy *h, int pid, char *ret, size_t size,
+			    struct nsbox_error *err);
+
+#endif

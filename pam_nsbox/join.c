@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* The join: see join.h. The order of nsbox_join() is the security of nsbox. */
+#include "join.h"
+#include "cleanup.h"
+#include "defence.h"
+#include "deprivilege.h"
+
+#include <aliases.h>
+#include <grp.h>
+#include <netdb.h>
+#include <nss.h>
+#include <poll.h>
+#include <pwd.h>
+#include <sched.h>
+#include <shadow.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* A pidfd is readable once its process has ended (pidfd_open(2)). */
+static int check_alive(int init, struct nsbox_error *err)
+{
+	struct pollfd pfd = { .fd = init, .events = POLLIN };
+
+	if (poll(&pfd, 1, 0) < 0)
+		return nsbox_error_set(err, errno, "poll of the box's init");
+	if (pfd.revents)
+		return nsbox_error_say(err, ESRCH, "the box ended while the session was opened");
+	return 0;
+}
+
+/* The process behind a pidfd, as numbered here; "Pid:" of fdinfo (pidfd_open(2)). */
+static int pid_of(int pidfd, struct nsbox_error *err)
+{
+	char path[64], line[128];
+	cleanup_fclose FILE *f = NULL;
+	int pid;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Pid: %d", &pid) == 1 && pid > 0)
+			return pid;
+	return nsbox_error_say(err, ESRCH, "the box's init cannot be found in /proc");
+}
+
+static int compare_inodes(const uint64_t is[NSBOX_NS_COUNT], const uint64_t want[NSBOX_NS_COUNT],
+			  struct nsbox_error *err)
+{
+	for (int i = 0; i < NSBOX_NS_COUNT; i++)
+		if (is[i] != want[i])
+			return nsbox_error_say(err, EPERM, "the %s namespace is %llu and not the "
+					       "box's %llu", nsbox_ns_table[i].name,
+					       (unsigned long long)is[i],
+					       (unsigned long long)want[i]);
+	return 0;
+}
+
+/* The namespaces of init are those that the keeper said, and init was alive when we looked. */
+static int check_init(const struct nsbox_msg_join *to, int init, struct nsbox_error *err)
+{
+	cleanup_close int dir = -EBADF;
+	uint64_t ino[NSBOX_NS_COUNT];
+	int r = pid_of(init, err);
+
+	if (r < 0)
+		return r;
+	dir = nsbox_ns_open_dir(r, err);
+	if (dir < 0)
+		return dir;
+	r = nsbox_ns_read_inodes(dir, false, ino, err);
+	if (r == 0)
+		r = check_alive(init, err);
+	return r < 0 ? r : compare_inodes(ino, to->ns_ino, err);
+}
+
+/*
+ * sshd's monitor calls getgrnam() and initgroups() as box root after the join.
+ * glibc would read the box's nsswitch.conf and load the box's libnss_*.so into
+ * a process that holds the host's private keys. __nss_configure_lookup() fixes
+ * each database for the life of the process; the look-ups load what is left.
+ */
+static int nail_name_service(struct nsbox_error *err)
+{
+	static const char *const databases[] = {
+		"aliases", "ethers", "group", "gshadow", "initgroups", "netgroup", "networks",
+		"passwd", "protocols", "publickey", "rpc", "services", "shadow",
+	};
+	gid_t gid;
+	int n = 1;
+
+	if (!nsbox_defends(nss))
+		return 0;
+	for (size_t i = 0; i < sizeof(databases) / sizeof(databases[0]); i++)
+		if (__nss_configure_lookup(databases[i], "files") < 0)
+			return nsbox_error_set(err, errno, "__nss_configure_lookup(%s)",
+					       databases[i]);
+	if (__nss_configure_lookup("hosts", "files dns") < 0)
+		return nsbox_error_set(err, errno, "__nss_configure_lookup(hosts)");
+	(void)getpwnam("root");
+	(void)getgrnam("tty");
+	(void)getspnam("root");
+	(void)getgrouplist("root", 0, &gid, &n);
+	(void)getservbyname("ssh", "tcp");
+	(void)getprotobyname("tcp");
+	(void)gethostbyname("localhost");
+	return 0;
+}
+
+/*
+ * A session in the rescue cgroup must be able to fork although its user's
+ * processes fill pids_max, which a limits.conf nproc would forbid. Best effort:
+ * pids_max holds without it.
+ */
+static void raise_nproc(uint32_t min_nproc)
+{
+	struct rlimit rl;
+
+	if (min_nproc == 0 || getrlimit(RLIMIT_NPROC, &rl) < 0)
+		return;
+	if (rl.rlim_max != RLIM_INFINITY && rl.rlim_max < min_nproc)
+		rl.rlim_max = min_nproc;
+	if (rl.rlim_cur != RLIM_INFINITY && rl.rlim_cur < min_nproc)
+		rl.rlim_cur = min_nproc;
+	(void)setrlimit(RLIMIT_NPROC, &rl);
+}
+
+int nsbox_join_prepare(const struct nsbox_msg_join *to, int init,
+		       struct nsbox_join_plan *ret_plan, struct nsbox_error *err)
+{
+	int r, dir;
+
+	if (to->n_groups > NSBOX_GROUPS_MAX || to->n_insns > NSBOX_INSNS_MAX)
+		return nsbox_error_say(err, EPROTO, "the keeper's message is not sound");
+	r = check_init(to, init, err);
+	if (r < 0)
+		return r;
+	r = nail_name_service(err);
+	if (r < 0)
+		return r;
+	dir = nsbox_ns_open_dir(0, err);
+	if (dir < 0)
+		return dir;
+	raise_nproc(to->min_nproc);
+	ret_plan->to = to;
+	ret_plan->init = init;
+	ret_plan->ns_dir = dir;
+	return 0;
+}
+
+/*
+ * setns() into a user namespace leaves the kernel uid 0 of the host, which
+ * still opens /proc/sys/kernel/core_pattern for writing. Groups first: they
+ * cannot be set any more once CAP_SETGID is gone.
+ */
+static int become_box_root(const struct nsbox_msg_join *to, struct nsbox_error *err)
+{
+	if (nsbox_defends(groups) && setgroups(to->n_groups, to->groups) < 0)
+		return nsbox_error_set(err, errno, "setgroups");
+	if (!nsbox_defends(deprivilege))
+		return 0;
+	if (setresgid(0, 0, 0) < 0)
+		return nsbox_error_set(err, errno, "setresgid");
+	if (setresuid(0, 0, 0) < 0)
+		return nsbox_error_set(err, errno, "setresuid");
+	return 0;
+}
+
+/* What su and runuser inherited (exec 7</etc) must not reach the user's shell. */
+static int close_descriptors_at_exec(struct nsbox_error *err)
+{
+	if (nsbox_defends(cloexec) && close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return nsbox_error_set(err, errno, "close_range (Linux 5.11 is needed)");
+	if (chdir("/") < 0)
+		return nsbox_error_set(err, errno, "chdir to the box's root");
+	return 0;
+}
+
+/* The steps after setns(): all of them, in this order, whatever one of them says. */
+static int settle(const struct nsbox_join_plan *plan, struct nsbox_error *err)
+{
+	const struct nsbox_msg_join *to = plan->to;
+	uint64_t ino[NSBOX_NS_COUNT];
+	int r;
+
+	r = become_box_root(to, err);
+	if (r == 0)
+		r = nsbox_drop_keyring(err);
+	if (r == 0)
+		r = nsbox_drop_dumpable(err);
+	if (r == 0 && to->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = nsbox_error_set(err, errno, "prctl(PR_SET_NO_NEW_PRIVS)");
+	if (r == 0)
+		r = nsbox_install_filter(to->insns, to->n_insns, err);
+	if (r == 0)
+		r = nsbox_drop_caps(to->bounding_caps, to->caller_caps, err);
+	if (r == 0)
+		r = close_descriptors_at_exec(err);
+	if (r == 0)
+		r = nsbox_ns_read_inodes(plan->ns_dir, true, ino, err);
+	if (r == 0)
+		r = compare_inodes(ino, to->ns_ino, err);
+	if (r == 0)
+		r = check_alive(plan->init, err);
+	return r;
+}
+
+int nsbox_join(const struct nsbox_join_plan *plan, bool *ret_entered, struct nsbox_error *err)
+{
+	int r;
+
+	*ret_entered = false;
+	/* One call, all namespaces or none (setns(2), Linux 5.8). */
+	if (setns(plan->init, nsbox_ns_all_flags()) < 0)
+		return nsbox_error_set(err, errno, "setns into the box");
+	*ret_entered = true;
+	r = settle(plan, err);
+	if (r < 0)
+		/* Whoever ignores our error shall have nothing left to misuse. */
+		(void)nsbox_drop_caps(0, 0, NULL);
+	return r;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The join: a process of the host puts itself into a box and drops what made
+ * it root of the host (DESIGN: rules 1, 2, 4, 7, 8).
+ */
+#ifndef NSBOX_JOIN_H
+#define NSBOX_JOIN_H
+
+#include "error.h"
+#include "proto.h"
+
+struct nsbox_join_plan {
+	const struct nsbox_msg_join *to;
+	int init;		/* pidfd of the box's init */
+	int ns_dir;		/* our own /proc/self/ns, opened on the host */
+};
+
+/*
+ * Everything that can be checked and done before the first irreversible call:
+ * is init alive, are its namespaces those that the keeper named, is the name
+ * service nailed down. Runs on the host, as root. Returns 0 and fills
+ * ret_plan->ns_dir (the caller's to close), or a negative errno: nothing has
+ * changed, except that glibc's name service is on "files" for good.
+ */
+int nsbox_join_prepare(const struct nsbox_msg_join *to, int init,
+		       struct nsbox_join_plan *ret_plan, struct nsbox_error *err);
+
+/*
+ * Joins. Runs on the host as root and ends in the box as box root with
+ * to->caller_caps. *ret_entered tells whether the irreversible setns() was
+ * done: false with an error means that nothing happened, true with an error
+ * that this process is in the box, without privileges on the host, and must
+ * not go on.
+ */
+int nsbox_join(const struct nsbox_join_plan *plan, bool *ret_entered, struct nsbox_error *err);
+
+#endif

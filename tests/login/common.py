@@ -1,0 +1,109 @@
+"""What the login suites share: the users, the policy, and how to look at a box from the host's side.
+
+    alice, bob   in group nsbox: boxed. alice is also in the host groups docker and disk.
+    carol        not in it: passed. May use sudo.
+    dave         in it, but also in group admins, which the PAM lines exempt.
+"""
+
+import os
+import re
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
+import observe
+from observe import NAMESPACES
+from tap import contains, eq
+
+POLICY = """\
+[defaults]
+action = pass
+linger = 0
+
+[group nsbox]
+action = box
+"""
+
+SERVICES = ("sshd", "su", "su-l", "sudo", "sudo-i", "login", "runuser", "runuser-l", "cron")
+DOCKER, DISK = 999, 6
+
+# A shell command that prints the namespaces of the process that runs it.
+LOOK = "readlink " + " ".join(f"/proc/self/ns/{name}" for name in NAMESPACES)
+
+
+def policy(extra="", defaults=""):
+    """The usual policy with more keys in [defaults] and more sections."""
+    return POLICY.replace("linger = 0\n", ("" if "linger" in defaults else "linger = 0\n") + defaults) + "\n" + extra
+
+
+def setup(h):
+    h.add_group("nsbox", 1500)
+    h.add_group("docker", DOCKER)
+    h.add_user("alice", 1001, groups=["nsbox", "docker", "disk", ("students", 1600)], password="alice-secret")
+    h.add_user("bob", 1002, groups=["nsbox"], password="bob-secret")
+    h.add_user("carol", 1003, groups=["sudo"], password="carol-secret")
+    h.add_user("dave", 1004, groups=["nsbox", ("admins", 1501)], password="dave-secret")
+    h.write("/etc/sudoers.d/test", "%sudo ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
+    h.install()
+    h.policy(POLICY)
+    for service in SERVICES:
+        h.enable(service, "exempt_group=admins")
+    h.sshd()
+
+
+def restore(h):
+    """Before each test: the usual policy."""
+    h.policy(POLICY)
+
+
+def looked(text):
+    """{namespace: inode} from what LOOK printed somewhere in text."""
+    found = {name: int(inode) for name, inode in re.findall(r"\b(\w+):\[(\d+)\]", text)}
+    if set(found) != set(NAMESPACES):
+        raise AssertionError(f"not the output of readlink /proc/self/ns/*: {text!r}")
+    return found
+
+
+def all_differ(a, b, whose="the host's"):
+    same = [name for name in NAMESPACES if a[name] == b[name]]
+    if same:
+        raise AssertionError(f"namespaces that are {whose}: {' '.join(same)}")
+
+
+def in_box(text):
+    """The LOOK in text was made in a box; returns it."""
+    found = looked(text)
+    all_differ(found, observe.nsinos("self"))
+    return found
+
+
+def on_host(text):
+    """The LOOK in text was made on the host."""
+    eq(looked(text), observe.nsinos("self"), "namespaces")
+
+
+def only_init(h):
+    """The one box's init."""
+    found = observe.inits()
+    if len(found) != 1:
+        raise AssertionError(f"there should be one box, but its inits are: {found}")
+    return found[0]
+
+
+def block(pid):
+    """(base, size) of the block: the extents of the box's ids 0..65535 lie in it."""
+    extents = observe.id_map(pid)
+    base = observe.to_host(pid, 0)
+    return base, max(outside + count for _, outside, count in extents) - base
+
+
+def wait_session_gone(session, what="the session has ended"):
+    observe.wait_until(lambda: session.popen.poll() is not None, 5, what)
+
+
+def get_in(h, user="alice", **how):
+    """The user can log in and is in a box; returns the namespaces."""
+    r = h.ssh(user, LOOK + "; id -un", **how)
+    if r.code:
+        raise AssertionError(f"{user} cannot log in: {r}")
+    contains(r.out, user, "id")
+    return in_box(r.out)

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tests of the decision: defaults, origins, hostile names, the shape of a box,
+ * capabilities, the ends of every number, and the time that ten thousand users
+ * cost. What a policy can say about whom is in the table: tst_policy_table.c.
+ */
+#include "policy_test.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <time.h>
+
+static void test_defaults(void)
+{
+	struct nsbox_decision d = { 0 };
+
+	IS(answer("# nothing\n", &d), "", "a policy of comments");
+	EQ(d.action, NSBOX_ACTION_PASS, "default action");
+	EQ(d.scope, NSBOX_SCOPE_USER, "default scope");
+	EQ(d.linger_ms, 10000, "default linger");
+	IS(d.hostname, "alice", "default hostname");
+	IS(d.rootfs, "host", "default rootfs");
+	IS(d.shell_fallback, "/bin/sh", "default shell_fallback");
+	EQ(d.idmap, NSBOX_IDMAP_AUTO, "default idmap");
+	EQ(d.id_first, 524288, "default id_range, first");
+	EQ(d.id_last, 1878982656, "default id_range, last");
+	EQ(d.net, NSBOX_NET_NONE, "default net");
+	EQ(d.pids_max, 512, "default pids_max");
+	EQ(d.memory_percent, 50, "default memory_max");
+	EQ(d.memory_max, 0, "no bytes beside a percentage");
+	EQ(d.cpu_weight, 100, "default cpu_weight");
+	EQ(d.pty_max, 64, "default pty_max");
+	EQ(d.no_new_privs, false, "default no_new_privs");
+	EQ(d.caps, 1U << CAP_CHOWN | 1U << CAP_DAC_OVERRIDE | 1U << CAP_DAC_READ_SEARCH |
+	   1U << CAP_FOWNER | 1U << CAP_FSETID | 1U << CAP_KILL | 1U << CAP_SETGID |
+	   1U << CAP_SETUID | 1U << CAP_SETPCAP | 1U << CAP_NET_BIND_SERVICE | 1U << CAP_NET_RAW |
+	   1U << CAP_SYS_CHROOT | 1U << CAP_AUDIT_WRITE | 1U << CAP_SETFCAP, "default caps");
+	IS(d.text[NSBOX_KEY_DENY_SERVICES], "systemd-user", "default deny_services");
+	OK(!d.origin[NSBOX_KEY_NET].file, "a default has no file");
+	IS(d.origin[NSBOX_KEY_NET].section, "built-in default", "but a name");
+	IS(d.reason, "action = pass, built-in default", "the reason of a default");
+	nsbox_decision_free(&d);
+}
+
+static void test_origins(void)
+{
+	static const char text[] = "[defaults]\npids_max = 100\n[group   staff ]\npids_max = 200\n"
+				   "linger = 5m\n[user alice]\npids_max = 0300\n";
+	static const char *const args[] = { "linger=0", "net=host" };
+	struct nsbox_policy *policy = parse_bytes(text, sizeof(text) - 1);
+	struct nsbox_subject subject = alice();
+	struct nsbox_decision d = { .pids_max = 77 };
+	struct nsbox_error err = { 0 };
+
+	EQ(nsbox_policy_decide(policy, &subject, "su", args, 2, &d, &err), -EINVAL,
+	   "0300 is not 300");
+	EQ(d.pids_max, 77, "a failure leaves the result alone");
+	nsbox_policy_free(policy);
+	policy = parse_bytes(text, sizeof(text) - 7);
+	EQ(nsbox_policy_decide(policy, &subject, "su", args, 2, &d, NULL), -EINVAL,
+	   "no error wanted, none written");
+	subject.uid = 1001;
+	subject.name = "carol";
+	EQ(nsbox_policy_decide(policy, &subject, "su", args, 2, &d, &err), 0, "carol is staff");
+	nsbox_policy_free(policy);
+	EQ(d.origin[NSBOX_KEY_PIDS_MAX].line, 4, "the line of the value in force");
+	IS(d.origin[NSBOX_KEY_PIDS_MAX].section, "[group staff]", "its section, blanks put right");
+	IS(d.overrode[NSBOX_KEY_PIDS_MAX].section, "[defaults]", "what it overrode");
+	EQ(d.overrode[NSBOX_KEY_PIDS_MAX].line, 2, "and where that is");
+	IS(d.origin[NSBOX_KEY_LINGER].file, "pam.d", "a pam.d argument");
+	IS(d.overrode[NSBOX_KEY_LINGER].section, "[group staff]", "which overrode the group");
+	OK(!d.overrode[NSBOX_KEY_NET].section, "a default is not called overridden");
+	EQ(d.net, NSBOX_NET_HOST, "the second argument counts too");
+	EQ(d.linger_ms, 0, "the first as well");
+	nsbox_decision_free(&d);
+}
+
+static void test_host(void)
+{
+	char host[65] = "";
+	struct nsbox_decision d = { 0 };
+
+	if (gethostname(host, sizeof(host)) < 0 || strlen(host) > 60) {
+		SKIP("%H is the host's name", "it is too long");
+		return;
+	}
+	IS(answer("[defaults]\naction = box\nhostname = b-%H\nrootfs = /srv/%H\n", &d), "", "%H");
+	IS(d.hostname + 2, host, "%H in the hostname is the host's name");
+	IS(d.rootfs ? d.rootfs + 5 : NULL, host, "%H in a path is the host's name");
+	nsbox_decision_free(&d);
+}
+
+/* Names that the name service may give, whether or not useradd would take them. */
+static const char *rootfs_of(const char *name, const char *text)
+{
+	static struct nsbox_error err;
+	struct nsbox_policy *policy = parse_bytes(text, strlen(text));
+	struct nsbox_subject subject = alice();
+	struct nsbox_decision d = { 0 };
+	static char rootfs[256];
+	int r;
+
+	subject.name = name;
+	r = nsbox_policy_decide(policy, &subject, "sshd", NULL, 0, &d, &err);
+	(void)snprintf(rootfs, sizeof(rootfs), "%s", r < 0 ? err.msg : d.rootfs);
+	nsbox_decision_free(&d);
+	nsbox_policy_free(policy);
+	return rootfs;
+}
+
+static void test_hostile_names(void)
+{
+	static const char box[] = "[defaults]\naction = box\nhostname = x\nrootfs = /srv/%u\n";
+	static const char pass[] = "[defaults]\nrootfs = /srv/%u\n";
+
+	IS(rootfs_of("bob", box), "/srv/bob", "a plain name in a path");
+	HAS(rootfs_of("..", box), ":4: rootfs = \"/srv/%u\": %u is \"..\"", "a user called ..");
+	HAS(rootfs_of(".", box), "which no path can contain", "a user called .");
+	HAS(rootfs_of("a/../../etc", box), "which no path can contain", "a user with slashes");
+	HAS(rootfs_of("", box), "which no path can contain", "a user without a name");
+	HAS(rootfs_of("a\nb", box), "%u is \"a?b\"", "a user with a newline");
+	IS(rootfs_of("a b@corp", box), "/srv/a b@corp", "a blank and an @ are names");
+	IS(rootfs_of("..", pass), "/srv/%u", "a user who is passed is passed, whatever his name");
+}
+
+/* Two logins with these lines and subjects: is the box the same? */
+static bool same_shape(const char *a, const struct nsbox_subject *sa, const char *b,
+		       const struct nsbox_subject *sb)
+{
+	const char *texts[2] = { a, b };
+	const struct nsbox_subject *subjects[2] = { sa, sb };
+	char *shape[2] = { NULL, NULL }, text[200];
+	bool same;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		struct nsbox_decision d = { 0 };
+		struct nsbox_policy *policy;
+
+		(void)snprintf(text, sizeof(text), "[defaults]\naction=box\n%s\n", texts[i]);
+		policy = parse_bytes(text, strlen(text));
+		if (!nsbox_policy_decide(policy, subjects[i], "sshd", NULL, 0, &d, NULL))
+			shape[i] = nsbox_decision_shape(&d, subjects[i]);
+		nsbox_decision_free(&d);
+		nsbox_policy_free(policy);
+	}
+	same = shape[0] && shape[1] && !strcmp(shape[0], shape[1]);
+	if (!shape[0] || !shape[1])
+		OK(false, "a shape of %s and of %s", a, b);
+	free(shape[0]);
+	free(shape[1]);
+	return same;
+}
+
+static void test_shape_keys(void)
+{
+	static const char *const differ[] = {
+		"scope=session", "hostname=x", "rootfs=/x", "shell_fallback=none", "idmap=keep",
+		"id_range=600000-900000", "net=host", "pids_max=11", "memory_max=none",
+		"memory_max=51%", "cpu_weight=1", "pty_max=1", "caps=-CHOWN", "no_new_privs=yes",
+	};
+	static const char *const equal[] = {
+		"linger=0", "services=sshd,su", "deny_services=none", "hostname=%u",
+		"memory_max=50%", "caps=+chown", "hostname=alice", "id_range=524288-1878982656",
+	};
+	struct nsbox_subject s = alice();
+	size_t i;
+
+	for (i = 0; i < sizeof(differ) / sizeof(differ[0]); i++)
+		OK(!same_shape("", &s, differ[i], &s), "%s makes another box", differ[i]);
+	for (i = 0; i < sizeof(equal) / sizeof(equal[0]); i++)
+		OK(same_shape("", &s, equal[i], &s), "%s makes the same box", equal[i]);
+	OK(same_shape("memory_max=2G", &s, "memory_max=2048m", &s), "2G is 2048m");
+	OK(same_shape("caps=KILL,CHOWN", &s, "caps=cap_chown cap_kill", &s), "caps have an order");
+}
+
+static void test_shape_subject(void)
+{
+	static const gid_t turned[] = { 2000, 1000, 2000 }, more[] = { 1000, 2000, 3 };
+	static const char *const turned_names[] = { "staff", "alice", "staff" };
+	static const char *const renamed[] = { "alice", "admin" };
+	static const char *const unnamed[] = { "alice", NULL };
+	static const char *const forged[] = { "alice\ngroup 2000 =staff" };
+	struct nsbox_subject s = alice(), t = alice();
+
+	t.gids = turned;
+	t.group_names = turned_names;
+	t.n_groups = 3;
+	OK(same_shape("", &s, "", &t), "groups in another order, and twice");
+	t.gids = more;
+	t.group_names = NULL;
+	OK(!same_shape("", &s, "", &t), "another group");
+	t = alice();
+	t.group_names = renamed;
+	OK(!same_shape("", &s, "", &t), "a group of another name");
+	t.group_names = unnamed;
+	OK(!same_shape("", &s, "", &t), "a group without a name");
+	t.group_names = forged;
+	t.n_groups = 1;
+	OK(!same_shape("", &s, "", &t), "a group's name that imitates another line");
+	t = alice();
+	t.uid = 1001;
+	OK(!same_shape("", &s, "", &t), "another uid");
+	t = alice();
+	t.gid = 2000;
+	OK(!same_shape("", &s, "", &t), "another primary group");
+	t = alice();
+	t.home = "/home/alice2";
+	OK(!same_shape("", &s, "", &t), "another home");
+	t = alice();
+	t.shell = "/bin/sh";
+	OK(!same_shape("", &s, "", &t), "another shell");
+	t = alice();
+	t.name = "alias";
+	OK(!same_shape("hostname=x", &s, "hostname=x", &t), "another name for the same uid");
+}
+
+static void test_caps(void)
+{
+	static const unsigned int never[] = {
+		CAP_SYS_ADMIN, CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_RESOURCE, CAP_SYS_BOOT,
+		CAP_MAC_ADMIN, CAP_MAC_OVERRIDE, CAP_PERFMON, CAP_BPF,
+	};
+	uint64_t caps, all = 0, refused = 0;
+	unsigned int i, wrong = 0;
+	struct nsbox_error err;
+	char text[1024];
+
+	for (i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+		refused |= UINT64_C(1) << never[i];
+	for (i = 0; i <= CAP_LAST_CAP && i < 64; i++) {
+		nsbox_caps_print(UINT64_C(1) << i, text, sizeof(text));
+		if (nsbox_caps_parse(text, &caps, &err) < 0)
+			caps = !strstr(err.msg, " is never given: ");
+		else
+			caps = caps != UINT64_C(1) << i || refused >> i & 1;
+		wrong += caps != 0;
+		all |= UINT64_C(1) << i;
+	}
+	EQ(wrong, 0, "every capability of the kernel's header can be given, or is refused");
+	EQ(__builtin_popcountll(refused), 9, "nine are refused");
+	nsbox_caps_print(all, text, sizeof(text));
+	HAS(text, "CHOWN DAC_OVERRIDE", "all of them in one text, the first");
+	HAS(text, " BPF CHECKPOINT_RESTORE", "and the last");
+	for (i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
+		nsbox_caps_print(UINT64_C(1) << never[i], text + 1, sizeof(text) - 1);
+		text[0] = '+';
+		caps = 5;
+		OK(nsbox_caps_parse(text, &caps, &err) == -EINVAL && caps == 5,
+		   "%s is refused", text);
+		text[0] = '-';
+		OK(nsbox_caps_parse(text, &caps, &err) == 0 && caps == 5, "%s is idle", text);
+	}
+}
+
+static void test_numbers(void)
+{
+	HAS(error_of("[defaults]\nlinger = 18446744073709551617s\n"), "write a time", "2^64 + 1 s");
+	HAS(error_of("[defaults]\nlinger = 213503982334601d\n"), "at most 3650d",
+	    "2^64 ms in days");
+	HAS(error_of("[defaults]\nmemory_max = 16777216T\n"), "no machine has that much", "2^64");
+	HAS(error_of("[defaults]\nmemory_max = 9223372036854775808\n"), "no machine", "2^63");
+	IS(error_of("[defaults]\nmemory_max = 8388607T\n"), "", "just below 2^63");
+	HAS(error_of("[defaults]\npids_max = 18446744073709551636\n"), "from 10", "2^64 + 20");
+	HAS(error_of("[defaults]\nid_range = 65536-4295098368\n"), "write numbers", "2^32 + 2^17");
+	IS(error_of("[defaults]\nid_range = 65536-132095\n"), "", "exactly one block");
+	HAS(error_of("[defaults]\nid_range = 65536-132094\n"), "takes 66560 ids", "one id too few");
+	HAS(error_of("[defaults]\nid_range = 65535-200000\n"), "write numbers",
+	    "the host's own ids");
+	HAS(error_of("[defaults]\nid_range = 65536-4294967295\n"), "write numbers", "(uid_t)-1");
+	HAS(error_of("[defaults]\nid_range = 900000-600000\n"), "longer range", "backwards");
+}
+
+static double milliseconds(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static bool is_instrumented(void)
+{
+	const char *preload = getenv("LD_PRELOAD");
+
+#ifdef __SANITIZE_ADDRESS__
+	return true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+	return true;
+#endif
+#endif
+	return preload && strstr(preload, "vgpreload");
+}
+
+static void test_speed(void)
+{
+	struct nsbox_subject subject = alice();
+	double best_load = 1e9, best_decide = 1e9, a, b, c;
+	char dir[] = "/tmp/nsbox-tst-policy.XXXXXX", file[64];
+	struct nsbox_policy *policy = NULL;
+	struct nsbox_decision d = { 0 };
+	FILE *f;
+	int i;
+
+	if (!mkdtemp(dir))
+		exit(2);
+	(void)snprintf(file, sizeof(file), "%s/%s", dir, NSBOX_POLICY_FILE);
+	write_file(file, "");
+	f = fopen(file, "we");
+	for (i = 0; f && i < 10000; i++)
+		(void)fprintf(f, "[user user%d]\naction = box\npids_max = %d\n\n", i, 100 + i);
+	if (!f || fclose(f) != 0)
+		exit(2);
+	subject.name = "user9999";
+	for (i = 0; i < 20; i++) {
+		a = milliseconds();
+		if (nsbox_policy_load(dir, &policy, NULL) < 0)
+			break;
+		b = milliseconds();
+		if (nsbox_policy_decide(policy, &subject, "sshd", NULL, 0, &d, NULL) < 0)
+			break;
+		c = milliseconds();
+		best_load = b - a < best_load ? b - a : best_load;
+		best_decide = c - b < best_decide ? c - b : best_decide;
+		EQ(d.pids_max, 10099, "the last of 10,000 users");
+		nsbox_decision_free(&d);
+		nsbox_policy_free(policy);
+	}
+	(void)printf("# 10,000 users: load %.3f ms, decide %.3f ms\n", best_load, best_decide);
+	if (is_instrumented())
+		SKIP("load and decide under 5 ms", "sanitizers and valgrind are slow");
+	else
+		OK(best_load + best_decide < 5, "10,000 users: load and decide under 5 ms");
+	(void)unlink(file);
+	(void)rmdir(dir);
+}
+
+int main(void)
+{
+	test_defaults();
+	test_origins();
+	test_host();
+	test_hostile_names();
+	test_shape_keys();
+	test_shape_subject();
+	test_caps();
+	test_numbers();
+	test_speed();
+	return test_done();
+}

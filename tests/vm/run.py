@@ -1,0 +1,139 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""Runs tests/vm/inside.py on a real system: Debian's own kernel, plain cgroup v2, ext4.
+
+Boots the image of image.py in qemu, emulated and without a network, with a
+second disk that holds what `make install` installs and the tests. The test
+program's TAP comes back over the second serial port and is printed as it is;
+what the kernel says on the console is shown when the machine did not get to
+the end.
+
+    tests/vm/run.py [-v] [WORD...]            runs the tests whose names contain a WORD
+    tests/vm/run.py --run PROGRAM [WORD...]   runs another suite there, in a throwaway host of its
+                                              own: tests/login/callers.py, say
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import image
+
+REPO = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
+BUILD = os.environ.get("BUILD") or os.path.join(REPO, "build")
+TIMEOUT = int(os.environ.get("NSBOX_VM_TIMEOUT", "600"))
+
+
+def product_built():
+    return all(os.path.exists(os.path.join(BUILD, name)) for name in ("pam_nsbox.so", "nsbox-keeper"))
+
+
+def make_payload(tmp):
+    """The second disk: the work tree with what was built, /init, and /dest to copy over the root."""
+    tree = os.path.join(tmp, "payload")
+    shutil.copytree(REPO, tree, symlinks=True, ignore=shutil.ignore_patterns(".git", "__pycache__"))
+    shutil.copy(os.path.join(tree, "tests/vm/init"), os.path.join(tree, "init"))
+    if product_built():
+        subprocess.run(["make", "-s", "-C", REPO, "install", "BUILD=" + BUILD, "PREFIX=/usr/local",
+                        "PAMDIR=/usr/local/lib/security", "SYSCONFDIR=/etc",
+                        "DESTDIR=" + tree + "/dest"], check=True, stdout=sys.stderr)
+    size = int(subprocess.run(["du", "-sm", tree], check=True, capture_output=True,
+                              text=True).stdout.split()[0])
+    disk = os.path.join(tmp, "payload.ext4")
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", tree, disk,
+                    "%dM" % (2 * size + 32)], check=True, stdout=subprocess.DEVNULL)
+    return disk
+
+
+def has_kvm():
+    """A /dev/kvm on a processor without virtualisation is there, opens, and gets nowhere."""
+    with open("/proc/cpuinfo") as f:
+        return bool(re.search(r"^flags.*\b(vmx|svm)\b", f.read(), re.M)) and os.path.exists("/dev/kvm")
+
+
+def qemu_command(place, payload, console, program, words):
+    append = ["root=/dev/vda", "rw", "console=ttyS0", "panic=-1", "quiet", "mitigations=off",
+              "init=" + image.INIT_PATH, "nsbox.run=" + program]
+    if words:
+        append.append("nsbox.words=" + ",".join(words))
+    accel = os.environ.get("NSBOX_VM_ACCEL") or ("kvm" if has_kvm() else "tcg,thread=multi")
+    drive = "if=virtio,format=raw,cache=unsafe,file="
+    return ["qemu-system-x86_64", "-accel", accel, "-cpu", "max", "-smp", "2", "-m", "2G",
+            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-snapshot",
+            "-kernel", os.path.join(place, "vmlinuz"), "-initrd", os.path.join(place, "initrd.img"),
+            "-append", " ".join(append),
+            "-drive", drive + os.path.join(place, "root.ext4"), "-drive", drive + payload,
+            "-device", "virtio-rng-pci",
+            "-serial", "file:" + console, "-serial", "stdio", "-monitor", "none"]
+
+
+class Tap:
+    """Passes TAP lines on and keeps count."""
+
+    def __init__(self):
+        self.seen = self.failed = 0
+        self.planned = None
+
+    def line(self, line):
+        if re.match(r"(not )?ok\b", line):
+            self.seen += 1
+            self.failed += line.startswith("not")
+        elif re.match(r"1\.\.\d+$", line):
+            self.planned = int(line[3:])
+        print(line, flush=True)
+
+    def finish(self):
+        """A machine that died counts as one more failure."""
+        if self.planned != self.seen:
+            self.seen += 1
+            self.failed += 1
+            print("not ok %d - the machine gets to the end of its tests" % self.seen)
+            print("1..%d" % self.seen, flush=True)
+        return self.failed == 0
+
+
+def boot(command, console, tap):
+    machine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    watch = threading.Timer(TIMEOUT, machine.kill)
+    watch.start()
+    try:
+        for line in machine.stdout:
+            tap.line(line.decode(errors="replace").rstrip("\r\n"))
+        machine.wait()
+    finally:
+        watch.cancel()
+        machine.kill()
+        machine.wait()
+    good = tap.finish()
+    if not good and os.path.exists(console):
+        with open(console, errors="replace") as f:
+            for line in f.read().splitlines()[-60:]:
+                print("# console: " + line)
+    return good
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-v", action="store_true", help="say how long it took")
+    parser.add_argument("--run", default="tests/vm/inside.py", metavar="PROGRAM")
+    parser.add_argument("words", nargs="*")
+    args = parser.parse_args()
+    start = time.monotonic()
+    place = image.ensure()
+    with tempfile.TemporaryDirectory(prefix="nsbox-vm-") as tmp:
+        console = os.path.join(tmp, "console")
+        command = qemu_command(place, make_payload(tmp), console, args.run, args.words)
+        good = boot(command, console, Tap())
+    if args.v:
+        print("# %.0f s" % (time.monotonic() - start))
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
