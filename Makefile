@@ -16,6 +16,11 @@ WERROR ?=
 SAN ?=
 WITHOUT ?=
 
+# make V=1 shows the commands.
+V ?=
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+
 CFLAGS ?= -O2 -g
 WARNINGS := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes \
 	-Wcast-qual -Wpointer-arith -Wundef -Wvla -Wwrite-strings -Wimplicit-fallthrough \
@@ -27,31 +32,41 @@ PATHS := -DNSBOX_KEEPER_PATH='"$(LIBEXECDIR)/nsbox-keeper"' -DNSBOX_POLICY_DIR='
 INCLUDES := -Ipam_nsbox -Ihelper/policy -Ihelper/lib -Ihelper/box -Ihelper/keeper -Ihelper/cli
 OWN_CFLAGS := -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(WARNINGS) $(HARDENING) \
 	$(SANITIZE) $(INCLUDES) $(PATHS) $(if $(WITHOUT),-DNSBOX_WITHOUT=$(WITHOUT)) -MMD -MP
-OWN_LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(SANITIZE)
+MODULE_LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
+MODULE_SANITIZE := $(if $(findstring undefined,$(SAN)),-fsanitize=undefined \
+	-fsanitize-undefined-trap-on-error)
+OWN_LDFLAGS := $(MODULE_LDFLAGS) $(SANITIZE)
 
 # What the module consists of; the part without PAM is also nsbox(1)'s way into a box.
-CLIENT := $(filter-out pam_nsbox/pam_nsbox.c,$(wildcard pam_nsbox/*.c))
-MODULE := $(wildcard pam_nsbox/*.c)
 POLICY := $(wildcard helper/policy/*.c)
+CLIENT := $(filter-out pam_nsbox/pam_nsbox.c,$(wildcard pam_nsbox/*.c)) $(POLICY)
+MODULE := $(wildcard pam_nsbox/*.c) $(POLICY)
 LIB := $(wildcard helper/lib/*.c)
 SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c pam_nsbox/hierarchy.c \
-	pam_nsbox/deprivilege.c
+	pam_nsbox/deprivilege.c pam_nsbox/identity.c pam_nsbox/answer.c
 KEEPER := $(SHARED) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildcard helper/keeper/*.c)
-CLI := $(CLIENT) $(POLICY) $(LIB) helper/keeper/identity.c $(wildcard helper/cli/*.c)
+CLI := $(CLIENT) $(LIB) $(wildcard helper/cli/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
+.SECONDARY:
+
 all: $(BUILD)/pam_nsbox.so $(BUILD)/nsbox-keeper $(BUILD)/nsbox
 
-$(BUILD)/pam_nsbox.so: $(call objects,$(MODULE)) pam_nsbox/module.map
-	$(CC) -shared $(OWN_LDFLAGS) $(LDFLAGS) $(if $(SAN),,-Wl,--no-undefined) \
-		-Wl,--version-script=pam_nsbox/module.map -o $@ $(call objects,$(MODULE)) -lpam
+MODULE_OBJECTS := $(patsubst %.c,$(BUILD)/module/%.o,$(MODULE))
+
+$(BUILD)/pam_nsbox.so: $(MODULE_OBJECTS) pam_nsbox/module.map
+	$(call say,LINK,$@)
+	$(Q)$(CC) -shared $(MODULE_LDFLAGS) $(LDFLAGS) -Wl,--no-undefined \
+		-Wl,--version-script=pam_nsbox/module.map -o $@ $(MODULE_OBJECTS) -lpam
 
 $(BUILD)/nsbox-keeper: $(call objects,$(KEEPER))
-	$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp
 
 $(BUILD)/nsbox: $(call objects,$(CLI))
-	$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
 
 # A change of the flags (another PREFIX, WITHOUT, SAN) rebuilds.
 $(BUILD)/flags: FORCE
@@ -61,7 +76,16 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(OWN_CFLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(OWN_CFLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# The module is loaded by programs that have no sanitizer's run time: what can be
+# checked without one is. nsbox run takes the same way in, with all of it.
+$(BUILD)/module/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(filter-out -fsanitize=%,$(OWN_CFLAGS)) $(MODULE_SANITIZE) $(CPPFLAGS) $(CFLAGS) \
+		-c -o $@ $<
 
 install: all
 	install -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(BINDIR) \
@@ -72,6 +96,58 @@ install: all
 	test -e $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf || \
 		install -m 0644 conf/nsbox.conf $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf
 
+# ------------------------------------------------------------------ tests
+
+# Everything but the programs' main() and the module's PAM half, for unit tests.
+TESTABLE := $(filter-out %/main.c,$(sort $(CLIENT) $(KEEPER)))
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/tst_*.c))
+
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(TESTABLE))
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp
+
+# The real thing: each program makes a throwaway host of its own. root only.
+SUITES := $(filter-out %/common.py,$(wildcard tests/pam/*.py tests/login/*.py tests/hostile/*.py))
+
+# Ends with the line "N passed, N failed". NSBOX_MUST_WORK=1 makes a skip a failure.
+check: all $(UNIT)
+	NSBOX_BUILD=$(BUILD) tests/run $(RUN_FLAGS) $(UNIT) $(SUITES)
+
+# The same programs twice: as they are, and from the sanitizers' build SAN_BUILD.
+SAN_BUILD ?= build-san
+SAN_ENV := ASAN_OPTIONS=detect_leaks=0
+check-all: all $(UNIT)
+	NSBOX_BUILD=$(BUILD) NSBOX_SAN_BUILD=$(SAN_BUILD) tests/run $(RUN_FLAGS) $(UNIT) \
+		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES)
+
+check-unit: $(UNIT)
+	tests/run $(UNIT)
+
+unit-programs: $(UNIT)
+
+bench: all
+	tests/bench/run.py
+
+demo: deps
+	$(MAKE) all
+	demo/run
+
+# What building, testing and the demo need, from Debian's archive.
+DEPS := gcc libc6-dev make libpam0g-dev libseccomp-dev libcap2-bin openssh-server \
+	openssh-client sudo cron python3 procps iproute2 util-linux busybox-static strace \
+	bubblewrap tmux vim less git keyutils
+deps:
+	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(DEPS) 2>/dev/null | \
+		awk '$$2 == "installed" { print $$1 }' | sort > $(or $(TMPDIR),/tmp)/nsbox-have.$$$$; \
+		printf '%s\n' $(DEPS) | sort | comm -23 - $(or $(TMPDIR),/tmp)/nsbox-have.$$$$; \
+		rm -f $(or $(TMPDIR),/tmp)/nsbox-have.$$$$); \
+	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
+		apt-get install -q -y --no-install-recommends $$missing; }
+
+CI_DEPS := clang gcc-multilib
+ci-deps:
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(CI_DEPS)
+
 # The policy stays: it is the administrator's.
 uninstall:
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
@@ -80,7 +156,7 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all install uninstall clean FORCE
+.PHONY: all install uninstall clean check check-all check-unit ci-deps unit-programs bench demo deps FORCE
 FORCE:
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

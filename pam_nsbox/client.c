@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The caller's half of an open: see client.h. */
 #include "client.h"
+#include "answer.h"
 #include "caller.h"
 #include "cleanup.h"
 #include "join.h"
@@ -73,12 +74,14 @@ int nsbox_connect(uid_t uid, const char *name, uint64_t deadline_ms, struct nsbo
 	return r < 0 ? r : take_fd(&sock);
 }
 
-/* To the keeper named @name; if there is none, to a new one. */
+/* To the keeper that listens as @name; if there is none, to a new one. */
 static int reach_keeper(struct conversation *c, uid_t uid, const char *name,
 			struct nsbox_error *err)
 {
-	int r = nsbox_connect(uid, name, c->deadline_ms, err);
+	int r = -ENOENT;
 
+	if (*name)
+		r = nsbox_connect(uid, name, c->deadline_ms, err);
 	if (r == -ENOENT)
 		r = nsbox_spawn_keeper(err);
 	if (r < 0)
@@ -149,8 +152,7 @@ static int get_ready(struct conversation *c, struct nsbox_error *err)
 }
 
 /* Everything from the keeper's CGROUP to the end of the join. */
-static enum nsbox_outcome enter(struct conversation *c, nsbox_prepare_fn prepare, void *data,
-				struct nsbox_error *err)
+static enum nsbox_outcome enter(struct conversation *c, struct nsbox_error *err)
 {
 	const struct nsbox_msg_join *join = &c->in.msg.u.join;
 	struct nsbox_join_plan plan = { .ns_dir = -EBADF };
@@ -159,8 +161,6 @@ static enum nsbox_outcome enter(struct conversation *c, nsbox_prepare_fn prepare
 	int r;
 
 	r = get_ready(c, err);
-	if (r == 0 && prepare)
-		r = prepare(join, data, err);
 	if (r == 0)
 		r = nsbox_caller_give_terminals(&c->caller, join->tty_uid, join->tty_gid, err);
 	if (r == 0)
@@ -183,7 +183,7 @@ static enum nsbox_outcome enter(struct conversation *c, nsbox_prepare_fn prepare
 
 /*
  * One keeper's answer to OPEN. Returns 1 to ask again (*name may have changed),
- * 0 with *ret_outcome, or a negative errno.
+ * 0 when it is not to ask elsewhere, or a negative errno.
  */
 static int ask(struct conversation *c, const struct nsbox_msg_open *open, uid_t uid,
 	       char name[NSBOX_SOCKET_MAX], struct nsbox_error *err)
@@ -196,33 +196,49 @@ static int ask(struct conversation *c, const struct nsbox_msg_open *open, uid_t 
 		r = receive(c, err);
 	if (r == 0 && c->in.msg.type == NSBOX_MSG_ELSEWHERE)
 		(void)snprintf(name, NSBOX_SOCKET_MAX, "%s", c->in.msg.u.socket);
-	else if (r == -EPIPE)
-		(void)snprintf(name, NSBOX_SOCKET_MAX, "%s", NSBOX_CURRENT);
-	else
+	else if (r != -EPIPE)
 		return r;
 	c->sock = nsbox_close(c->sock);
 	return 1;
 }
 
-enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid, nsbox_prepare_fn prepare,
-			      void *data, struct nsbox_msg_join *ret_join,
-			      struct nsbox_error *err)
+/*
+ * Weighs the policy here first. Whom it passes or denies needs no keeper: he
+ * logs in, or not, also where that cannot start, and at once. @name becomes the
+ * socket of the box that would do, "" if it is not to be shared.
+ */
+static enum nsbox_outcome weigh(struct nsbox_msg_open *open, char name[NSBOX_SOCKET_MAX],
+				struct nsbox_error *err)
+{
+	struct nsbox_answer answer cleanup_answer = { .shape = NULL };
+
+	(void)nsbox_caller_fit(&open->unfit);
+	if (nsbox_answer_open(open, &answer, err) < 0)
+		return NSBOX_REFUSED;
+	if (answer.decision.action != NSBOX_ACTION_BOX)
+		return answer.decision.action == NSBOX_ACTION_PASS ? NSBOX_PASSED : NSBOX_DENIED;
+	name[0] = '\0';
+	if (answer.decision.scope == NSBOX_SCOPE_USER)
+		nsbox_answer_socket(&answer, name);
+	return NSBOX_ENTERED;
+}
+
+enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid,
+			      struct nsbox_msg_join *ret_join, struct nsbox_error *err)
 {
 	struct conversation c __attribute__((cleanup(end_conversation))) = {
 		.caller = NSBOX_CALLER_INIT,
 		.sock = -EBADF,
 		.deadline_ms = nsbox_now_ms() + NSBOX_OPEN_TIMEOUT_MS,
 	};
-	char name[NSBOX_SOCKET_MAX] = NSBOX_CURRENT;
-	enum nsbox_outcome outcome;
+	char name[NSBOX_SOCKET_MAX];
+	enum nsbox_outcome outcome = weigh(open, name, err);
 	int r = 1;
 
-	/* The keeper decides first: whom the policy passes may be as unfit as he likes. */
-	(void)nsbox_caller_fit(&open->unfit);
-	r = nsbox_caller_find_terminals(&c.caller, err);
-	if (r < 0)
+	if (outcome != NSBOX_ENTERED)
+		return outcome;
+	if (nsbox_caller_find_terminals(&c.caller, err) < 0)
 		return NSBOX_REFUSED;
-	r = 1;
 	for (int round = 0; r == 1 && round < ROUNDS_MAX; round++)
 		r = ask(&c, open, uid, name, err);
 	if (r == 1)
@@ -230,10 +246,11 @@ enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid, nsbox_prep
 				      "the log for why they end");
 	if (r != 0)
 		return NSBOX_REFUSED;
+	/* The policy has changed since we looked. */
 	if (c.in.msg.type == NSBOX_MSG_PASS)
 		return NSBOX_PASSED;
-	outcome = enter(&c, prepare, data, err);
-	if (outcome == NSBOX_ENTERED && ret_join)
+	outcome = enter(&c, err);
+	if (outcome == NSBOX_ENTERED)
 		*ret_join = c.in.msg.u.join;
 	return outcome;
 }

@@ -18,26 +18,19 @@ enum { NSBOX_OPEN_TIMEOUT_MS = 4500 };
 enum nsbox_outcome {
 	NSBOX_PASSED,		/* the policy does not box this session */
 	NSBOX_ENTERED,		/* the process is in the box now */
-	NSBOX_REFUSED,		/* nothing has changed; err says why */
+	NSBOX_DENIED,		/* the policy says no; nothing has changed */
+	NSBOX_REFUSED,		/* it could not be done; nothing has changed; err says why */
 	NSBOX_BROKEN,		/* in the box, but not as it should be: must not go on */
 };
-
-/*
- * Called when the keeper has said everything and nothing has happened yet; an
- * error here refuses the session.
- */
-typedef int (*nsbox_prepare_fn)(const struct nsbox_msg_join *join, void *data,
-				struct nsbox_error *err);
 
 /*
  * Opens a session for @uid as @open says (unfit is filled in here). Runs in the
  * caller, on the host, as root. On NSBOX_REFUSED the caller's namespaces, cwd,
  * groups, cgroups, terminal owners and signal actions are as before.
- * If @ret_join is not NULL it gets the keeper's answer (NSBOX_ENTERED only).
+ * @ret_join gets the keeper's answer (NSBOX_ENTERED only).
  */
-enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid, nsbox_prepare_fn prepare,
-			      void *data, struct nsbox_msg_join *ret_join,
-			      struct nsbox_error *err);
+enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid,
+			      struct nsbox_msg_join *ret_join, struct nsbox_error *err);
 
 /*
  * Connects to RUN_DIR/UID/@name until @deadline_ms. Returns the connection, the

@@ -86,22 +86,20 @@ static bool is_exempt(pam_handle_t *pamh, const struct passwd *pw, int argc, con
 	return false;
 }
 
-/* The session's environment inside the box; taken back if the join fails. */
-static int put_env(const struct nsbox_msg_join *join, void *data, struct nsbox_error *err)
-{
-	pam_handle_t *pamh = data;
-
-	for (const char *e = join->env; *e; e += strlen(e) + 1)
-		if (pam_putenv(pamh, e) != PAM_SUCCESS)
-			return nsbox_error_say(err, ENOMEM, "pam_putenv failed");
-	return 0;
-}
-
-static int refuse(pam_handle_t *pamh, const char *user, const struct nsbox_error *err)
+static int fail(pam_handle_t *pamh, const char *user, const struct nsbox_error *err, int code)
 {
 	pam_syslog(pamh, LOG_ERR, "no box for %s: %s", user, err->msg);
-	pam_error(pamh, "nsbox: this session cannot be opened: %s.", err->msg);
-	return err->code == EACCES ? PAM_PERM_DENIED : PAM_SYSTEM_ERR;
+	(void)pam_error(pamh, "nsbox: this session cannot be opened: %s.", err->msg);
+	return code;
+}
+
+/* After the join, so that nothing has to be taken back if that fails. */
+static int put_env(pam_handle_t *pamh, const struct nsbox_msg_join *join)
+{
+	for (const char *e = join->env; *e; e += strlen(e) + 1)
+		if (pam_putenv(pamh, e) != PAM_SUCCESS)
+			return PAM_BUF_ERR;
+	return PAM_SUCCESS;
 }
 
 static int open_box(pam_handle_t *pamh, const struct passwd *pw, int argc, const char **argv)
@@ -109,23 +107,26 @@ static int open_box(pam_handle_t *pamh, const struct passwd *pw, int argc, const
 	struct nsbox_error err = { .code = 0 };
 	struct nsbox_msg_open open = { .flags = 0 };
 	enum nsbox_place place = nsbox_caller_place(&err);
+	struct nsbox_msg_join join;
 
 	if (place == NSBOX_PLACE_BOX)
 		return PAM_SUCCESS;
 	if (place == NSBOX_PLACE_OTHER ||
 	    describe(pamh, pw->pw_name, argc, argv, &open, &err) < 0)
-		return refuse(pamh, pw->pw_name, &err);
-	switch (nsbox_open(&open, pw->pw_uid, put_env, pamh, NULL, &err)) {
+		return fail(pamh, pw->pw_name, &err, PAM_SYSTEM_ERR);
+	switch (nsbox_open(&open, pw->pw_uid, &join, &err)) {
 	case NSBOX_PASSED:
-	case NSBOX_ENTERED:
 		return PAM_SUCCESS;
+	case NSBOX_ENTERED:
+		return put_env(pamh, &join);
+	case NSBOX_DENIED:
+		return fail(pamh, pw->pw_name, &err, PAM_PERM_DENIED);
 	case NSBOX_REFUSED:
-		return refuse(pamh, pw->pw_name, &err);
+		return fail(pamh, pw->pw_name, &err, PAM_SYSTEM_ERR);
 	case NSBOX_BROKEN:
 		break;
 	}
-	(void)refuse(pamh, pw->pw_name, &err);
-	return PAM_ABORT;
+	return fail(pamh, pw->pw_name, &err, PAM_ABORT);
 }
 
 EXPORTED int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const char **argv)
@@ -143,7 +144,7 @@ EXPORTED int pam_sm_open_session(pam_handle_t *pamh, int flags, int argc, const 
 	pw = pam_modutil_getpwnam(pamh, user);
 	if (!pw) {
 		(void)nsbox_error_say(&err, ENOENT, "the name service does not know this user");
-		return refuse(pamh, user, &err);
+		return fail(pamh, user, &err, PAM_SYSTEM_ERR);
 	}
 	if (is_exempt(pamh, pw, argc, argv))
 		return PAM_SUCCESS;

@@ -32,8 +32,6 @@
 
 #define NSBOX_PROTO_VERSION 1u
 #define NSBOX_RUN_DIR "/run/nsbox"
-/* Name of the socket in RUN_DIR/UID that leads to the newest box of that user. */
-#define NSBOX_CURRENT "current"
 /* Where a started keeper finds its first connection. */
 #define NSBOX_KEEPER_FD 3
 

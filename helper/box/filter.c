@@ -25,10 +25,10 @@ static int refuse_socket_families(scmp_filter_ctx ctx)
 	for (int family = AF_INET + 1; r == 0 && family < AF_NETLINK; family++)
 		if (family != AF_INET6)
 			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-					     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family));
+					     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)family, 0));
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-				     SCMP_A0(SCMP_CMP_GT, AF_NETLINK));
+				     SCMP_A0(SCMP_CMP_GT, AF_NETLINK, 0));
 	return r;
 }
 

@@ -90,6 +90,25 @@ static int drop_privileges(const struct nsbox_init *init, struct nsbox_error *er
 	return r;
 }
 
+/*
+ * The cgroup that we are in becomes the root of the namespace: on v1 not before
+ * the keeper has moved us, or it would be the host's.
+ */
+static int enter_cgroup_namespace(const struct nsbox_init *init, struct nsbox_error *err)
+{
+	struct nsbox_packet in cleanup_packet = { .n_fds = 0 };
+	int r = receive(init->sock, &in, err);
+
+	if (r < 0)
+		return r;
+	if (in.msg.type != NSBOX_MSG_MOVED)
+		return nsbox_error_say(err, EPROTO, "the keeper said %u where MOVED was due",
+				       in.msg.type);
+	if (init->unshare_cgroup && unshare(CLONE_NEWCGROUP) < 0)
+		return nsbox_error_set(err, errno, "unshare(CLONE_NEWCGROUP)");
+	return 0;
+}
+
 static int assemble(const struct nsbox_init *init, struct nsbox_error *err)
 {
 	int r = become_box_root(err);
@@ -97,9 +116,6 @@ static int assemble(const struct nsbox_init *init, struct nsbox_error *err)
 	(void)umask(022);
 	if (r == 0)
 		r = ignore_children(err);
-	/* v1: the keeper has moved us before BUILD, else the host's would be our root. */
-	if (r == 0 && init->unshare_cgroup && unshare(CLONE_NEWCGROUP) < 0)
-		r = nsbox_error_set(err, errno, "unshare(CLONE_NEWCGROUP)");
 	if (r == 0)
 		r = name_box(init, err);
 	if (r == 0) {
@@ -107,6 +123,8 @@ static int assemble(const struct nsbox_init *init, struct nsbox_error *err)
 		r = nsbox_root_make(init, err);
 		(void)umask(022);
 	}
+	if (r == 0)
+		r = enter_cgroup_namespace(init, err);
 	if (r == 0)
 		r = drop_privileges(init, err);
 	if (r == 0)

@@ -33,7 +33,7 @@ int nsbox_cli_usage(const char *synopsis)
 	return NSBOX_EXIT_USAGE;
 }
 
-/* Every socket in one user's directory; "current" is a symlink to one of them. */
+/* Every socket in one user's directory. */
 static int each_of_user(uid_t uid, int (*each)(uid_t, const char *, void *), void *data)
 {
 	char path[64];

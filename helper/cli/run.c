@@ -111,7 +111,7 @@ int nsbox_cli_run(int argc, char **argv)
 	}
 	strcpy(open.user, t.name);
 	if (nsbox_caller_place(&err) != NSBOX_PLACE_HOST ||
-	    nsbox_open(&open, t.uid, NULL, NULL, &join, &err) != NSBOX_ENTERED)
+	    nsbox_open(&open, t.uid, &join, &err) != NSBOX_ENTERED)
 		return nsbox_cli_fail(NSBOX_EXIT_REFUSED, &err);
 	child = fork();
 	if (child < 0) {

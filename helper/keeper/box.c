@@ -186,9 +186,7 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 	r = start_init(box, &m, err);
 	if (r == 0)
 		r = shift_trees(box, &m, err);
-	/* v1: before init unshares its cgroup namespace, whose root this becomes. */
-	if (r == 0 && m.cgroup < 0)
-		r = nsbox_cgroup_move(&box->cgroup, NSBOX_LEAF_MAIN, (int)box->init, err);
+	box->must_move_init = m.cgroup < 0;
 	box->dev = take_fd(&m.lent.dev);
 	return r;
 }
@@ -196,16 +194,27 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_error *err)
 {
 	struct nsbox_packet in cleanup_packet = { .n_fds = 0 };
-	int r = nsbox_msg_send_type(box->sock, NSBOX_MSG_BUILD, err);
+	int r = nsbox_msg_send_type(box->sock, NSBOX_MSG_BUILD, err), got;
 
+	/*
+	 * v1: a move waits for an RCU grace period, which init uses to assemble
+	 * its root. It unshares its cgroup namespace after: this is its root then.
+	 */
+	if (r == 0 && box->must_move_init)
+		r = nsbox_cgroup_move(&box->cgroup, NSBOX_LEAF_MAIN, (int)box->init, err);
 	if (r == 0)
-		r = nsbox_msg_recv(box->sock, deadline_ms, &in, err);
-	if (r < 0)
+		r = nsbox_msg_send_type(box->sock, NSBOX_MSG_MOVED, err);
+	/* If init has given up meanwhile, its reason is the one to tell. */
+	got = nsbox_msg_recv(box->sock, r < 0 ? nsbox_now_ms() : deadline_ms, &in,
+			     r < 0 ? NULL : err);
+	if (got < 0)
 		return nsbox_error_wrap(err, "the box's init");
 	if (in.msg.type == NSBOX_MSG_REFUSE) {
 		*err = in.msg.u.error;
 		return err->code > 0 ? -err->code : -EIO;
 	}
+	if (r < 0)
+		return r;
 	if (in.msg.type != NSBOX_MSG_READY)
 		return nsbox_error_say(err, EPROTO, "init said %u where READY was due",
 				       in.msg.type);

@@ -32,6 +32,7 @@ struct nsbox_box {
 	struct nsbox_ids ids;
 	struct nsbox_cgroup cgroup;
 	bool has_cgroup;
+	bool must_move_init;	/* v1: it was not born in its cgroups */
 	pid_t init;
 	int pidfd, sock;		/* of init */
 	int dev;			/* the box's /dev, ours to make files in */

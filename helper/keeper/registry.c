@@ -94,19 +94,6 @@ static int listen_on(struct nsbox_record *record, struct nsbox_error *err)
 	return 0;
 }
 
-/* UID/current -> our socket, replaced in one step. */
-static int point_current(const struct nsbox_record *record, struct nsbox_error *err)
-{
-	char path[128], temporary[160];
-
-	(void)snprintf(path, sizeof(path), "%s/%u/%s", NSBOX_RUN_DIR, record->uid, NSBOX_CURRENT);
-	(void)snprintf(temporary, sizeof(temporary), "%s.new", path);
-	(void)unlink(temporary);
-	if (symlink(record->socket, temporary) < 0 || rename(temporary, path) < 0)
-		return nsbox_error_set(err, errno, "make %s", path);
-	return 0;
-}
-
 static int write_record(struct nsbox_record *record, struct nsbox_error *err)
 {
 	char path[192];
@@ -196,7 +183,7 @@ static void clear_dead(uid_t uid)
 	}
 }
 
-static int fill_names(uid_t uid, uint64_t hash, enum nsbox_scope scope, struct nsbox_record *ret,
+static int fill_names(uid_t uid, const char *name, enum nsbox_scope scope, struct nsbox_record *ret,
 		      struct nsbox_error *err)
 {
 	uint32_t random;
@@ -204,23 +191,20 @@ static int fill_names(uid_t uid, uint64_t hash, enum nsbox_scope scope, struct n
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		return nsbox_error_set(err, errno, "getrandom");
 	ret->uid = uid;
-	ret->joinable = scope == NSBOX_SCOPE_USER;
 	(void)snprintf(ret->box, sizeof(ret->box), "%u-%08x", uid, random);
-	if (ret->joinable)
-		(void)snprintf(ret->socket, sizeof(ret->socket), "%016llx",
-			       (unsigned long long)hash);
+	if (scope == NSBOX_SCOPE_USER)
+		(void)snprintf(ret->socket, sizeof(ret->socket), "%s", name);
 	else
-		(void)snprintf(ret->socket, sizeof(ret->socket), "%016llx-%08x",
-			       (unsigned long long)hash, random);
+		(void)snprintf(ret->socket, sizeof(ret->socket), "%.40s-%08x", name, random);
 	return 0;
 }
 
-int nsbox_registry_enter(uid_t uid, uint64_t hash, enum nsbox_scope scope,
+int nsbox_registry_enter(uid_t uid, const char *name, enum nsbox_scope scope,
 			 struct nsbox_record *ret, struct nsbox_error *err)
 {
 	cleanup_close int held = -EBADF;
 	char dir[64];
-	int r = fill_names(uid, hash, scope, ret, err);
+	int r = fill_names(uid, name, scope, ret, err);
 
 	if (r < 0)
 		return r;
@@ -230,14 +214,12 @@ int nsbox_registry_enter(uid_t uid, uint64_t hash, enum nsbox_scope scope,
 		return held;
 	dir_of(uid, dir, sizeof(dir));
 	r = make_dir(dir, err);
-	if (r == 0 && ret->joinable && is_live(uid, ret->socket))
+	if (r == 0 && is_live(uid, ret->socket))
 		return 1;
 	if (r == 0)
 		r = write_record(ret, err);
 	if (r == 0)
 		r = listen_on(ret, err);
-	if (r == 0 && ret->joinable)
-		r = point_current(ret, err);
 	if (r < 0) {
 		held = nsbox_close(held);
 		nsbox_registry_leave(ret);
@@ -366,21 +348,6 @@ void nsbox_registry_note_terminal(struct nsbox_record *record, const char *path,
 		(void)dprintf(record->record_fd, "terminal %s %u %u\n", path, uid, gid);
 }
 
-/* Removes UID/current if it is ours. */
-static void forget_current(const struct nsbox_record *record)
-{
-	char path[128], target[NSBOX_SOCKET_MAX];
-	ssize_t n;
-
-	(void)snprintf(path, sizeof(path), "%s/%u/%s", NSBOX_RUN_DIR, record->uid, NSBOX_CURRENT);
-	n = readlink(path, target, sizeof(target) - 1);
-	if (n < 0)
-		return;
-	target[n] = '\0';
-	if (strcmp(target, record->socket) == 0)
-		(void)unlink(path);
-}
-
 void nsbox_registry_close(struct nsbox_record *record)
 {
 	cleanup_close int held = -EBADF;
@@ -392,7 +359,6 @@ void nsbox_registry_close(struct nsbox_record *record)
 	held = lock(NULL);
 	if (socket_address(record->uid, record->socket, &sa) == 0)
 		(void)unlink(sa.sun_path);
-	forget_current(record);
 	held = nsbox_close(held);
 	/* They see the end of the connection and ask again, elsewhere. */
 	while ((queued = accept4(record->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0)

@@ -6,7 +6,6 @@
  *	lock			held (flock) for the moment of a change, never while waiting
  *	ids/BASE		a block of ids in use: "UID BOX"
  *	UID/HASH		socket of a box; HASH-RANDOM with scope = session
- *	UID/current		symlink to the newest socket that others may join
  *	UID/BOX.box		record of a box; its keeper holds a flock on it
  *
  * Runs on the host, as root. Everything is 0700 and root's.
@@ -27,17 +26,15 @@ struct nsbox_record {
 	int record_fd;			/* UID/BOX.box, locked */
 	int block_fd;			/* ids/BASE, locked */
 	uint32_t base;
-	bool joinable;			/* scope = user: others may find us by UID/current */
 };
 
 #define NSBOX_RECORD_INIT { .listener = -EBADF, .record_fd = -EBADF, .block_fd = -EBADF }
 
 /*
- * Puts a new box of @uid on record and listens. @hash names its policy. Returns
- * 0; 1 if a keeper already listens for that hash (scope = user): ret->socket
- * names it; or a negative errno. Clears up after dead keepers of @uid first.
+ * Puts a new box of @uid on record and listens as @name (with scope = session,
+ * with something random after it). Returns 0; 1 if a keeper already listens there; or a negative errno. Clears up after dead keepers of @uid first.
  */
-int nsbox_registry_enter(uid_t uid, uint64_t hash, enum nsbox_scope scope,
+int nsbox_registry_enter(uid_t uid, const char *name, enum nsbox_scope scope,
 			 struct nsbox_record *ret, struct nsbox_error *err);
 
 /*

@@ -181,6 +181,8 @@ static int join_existing(struct server *s, struct session *session, struct nsbox
 	char name[NSBOX_SOCKET_MAX];
 	int r = nsbox_answer_open(&packet->msg.u.open, &answer, err);
 
+	if (r == 0 && answer.decision.action == NSBOX_ACTION_DENY)
+		r = -EACCES;
 	if (r < 0)
 		return r;
 	if (answer.decision.action == NSBOX_ACTION_PASS) {
@@ -190,7 +192,7 @@ static int join_existing(struct server *s, struct session *session, struct nsbox
 	}
 	/* Another service, or the policy or the groups have changed: another box. */
 	if (strcmp(answer.shape, s->box.shape) != 0) {
-		(void)snprintf(name, sizeof(name), "%016llx", (unsigned long long)answer.hash);
+		nsbox_answer_socket(&answer, name);
 		send_elsewhere(session->sock, name);
 		end_session(s, session);
 		return 0;
@@ -497,8 +499,12 @@ static int keep_box(struct server *s, int first, struct nsbox_packet *packet,
 		    struct nsbox_answer *answer, struct nsbox_error *err)
 {
 	struct session *session;
-	int r = nsbox_registry_enter(answer->identity.subject.uid, answer->hash,
-				     answer->decision.scope, &s->box.record, err);
+	char name[NSBOX_SOCKET_MAX];
+	int r;
+
+	nsbox_answer_socket(answer, name);
+	r = nsbox_registry_enter(answer->identity.subject.uid, name, answer->decision.scope,
+				 &s->box.record, err);
 
 	if (r == 1) {
 		send_elsewhere(first, s->box.record.socket);
@@ -538,6 +544,8 @@ int nsbox_server_run(int first)
 		r = nsbox_error_say(&err, EPROTO, "message %u where OPEN was due", packet.msg.type);
 	if (r == 0)
 		r = nsbox_answer_open(&packet.msg.u.open, &answer, &err);
+	if (r == 0 && answer.decision.action == NSBOX_ACTION_DENY)
+		r = -EACCES;
 	if (r == 0 && answer.decision.action == NSBOX_ACTION_PASS)
 		return nsbox_msg_send_type(first, NSBOX_MSG_PASS, NULL);
 	if (r == 0) {

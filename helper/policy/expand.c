@@ -97,7 +97,7 @@ static int expand_one(char what, const struct nsbox_subject *subject, char *buf,
 		break;
 	}
 	if (n < 0 || (size_t)n >= size)
-		return nsbox_error_say(err, ENAMETOOLONG, "%%%c is too long for this user", what);
+		return nsbox_error_say(err, 0, "%%%c is too long for this user", what);
 	return 0;
 }
 
@@ -159,7 +159,7 @@ static int expand(const char *text, const struct nsbox_subject *subject, bool is
 		}
 		len = strlen(piece);
 		if (len >= size - used)
-			return nsbox_error_say(err, ENAMETOOLONG,
+			return nsbox_error_say(err, 0,
 					       "longer than %zu characters for this user: write "
 					       "something shorter", size - 1);
 		memcpy(buf + used, piece, len);

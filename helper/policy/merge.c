@@ -168,8 +168,10 @@ static int wrong_value(const struct nsbox_draft *draft, enum nsbox_key key,
 	char place[NSBOX_SHOWN_MAX + 16];
 
 	show_origin(&draft->d.origin[key], place, sizeof(place));
-	return nsbox_error_say(err, why->code, "%s: %s = \"%s\": %s", place, nsbox_key_name(key),
-			       nsbox_quote_string(draft->text[key]).s, why->msg);
+	/* Whatever it is, it is the policy that has to change; but no memory stays no memory. */
+	return nsbox_error_say(err, why->code == ENOMEM ? ENOMEM : EINVAL, "%s: %s = \"%s\": %s",
+			       place, nsbox_key_name(key), nsbox_quote_string(draft->text[key]).s,
+			       why->msg);
 }
 
 /* From the configured action to the one for this service, and why. */
@@ -181,14 +183,7 @@ static void choose_action(struct nsbox_draft *draft, const char *service)
 	const char *section = d->origin[NSBOX_KEY_ACTION].section;
 	char place[NSBOX_SHOWN_MAX + 16];
 
-	if (d->action != NSBOX_ACTION_PASS && strcmp(services, "all") != 0 &&
-	    !nsbox_services_has(services, service)) {
-		show_origin(&d->origin[NSBOX_KEY_SERVICES], place, sizeof(place));
-		(void)snprintf(d->reason, sizeof(d->reason), "service %s is not in services (%s)",
-			       shown.s, place);
-		d->action = NSBOX_ACTION_PASS;
-		return;
-	}
+	/* First: a service that leads around the box does so wherever else it applies. */
 	if (d->action == NSBOX_ACTION_BOX &&
 	    strcmp(draft->text[NSBOX_KEY_DENY_SERVICES], "none") != 0 &&
 	    nsbox_services_has(draft->text[NSBOX_KEY_DENY_SERVICES], service)) {
@@ -196,6 +191,14 @@ static void choose_action(struct nsbox_draft *draft, const char *service)
 		(void)snprintf(d->reason, sizeof(d->reason), "service %s is in deny_services (%s)",
 			       shown.s, place);
 		d->action = NSBOX_ACTION_DENY;
+		return;
+	}
+	if (d->action != NSBOX_ACTION_PASS && strcmp(services, "all") != 0 &&
+	    !nsbox_services_has(services, service)) {
+		show_origin(&d->origin[NSBOX_KEY_SERVICES], place, sizeof(place));
+		(void)snprintf(d->reason, sizeof(d->reason), "service %s is not in services (%s)",
+			       shown.s, place);
+		d->action = NSBOX_ACTION_PASS;
 		return;
 	}
 	show_origin(&d->origin[NSBOX_KEY_ACTION], place, sizeof(place));

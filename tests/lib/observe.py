@@ -140,11 +140,15 @@ def cgroups_of(pid):
 
 
 def box_cgroups():
-    """Every directory below .../nsbox in every hierarchy of the throwaway host."""
+    """Every box's directory below .../nsbox in every hierarchy of the throwaway host.
+
+    .../nsbox itself and its `keepers`, where keepers go, stay: they are no box's.
+    """
     found = []
     for top, dirs, _ in os.walk("/sys/fs/cgroup"):
         if os.path.basename(top) == "nsbox":
-            found += [os.path.join(where, d) for where, below, _ in os.walk(top) for d in below]
+            found += [os.path.join(where, d) for where, below, _ in os.walk(top) for d in below
+                      if d != "keepers"]
             dirs.clear()
     return sorted(found)
 

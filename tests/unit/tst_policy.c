@@ -142,6 +142,11 @@ static void test_bytes(void)
 	IS(answer("[defaults]\n\t action\t=\t box \t\n   # c = d\n\t;x\n \t\n", &d), "", "blanks");
 	EQ(d.action, NSBOX_ACTION_BOX, "a value among blanks and tabs");
 	nsbox_decision_free(&d);
+	IS(answer("[user bob]\naction = deny\n \t [user alice] \n action = box\n"
+		  "# [user bob]\n", &d), "",
+	   "a header among blanks, and one that is a comment");
+	EQ(d.action, NSBOX_ACTION_BOX, "begins a section like any other");
+	nsbox_decision_free(&d);
 	HAS(error_of("[defaults]\nhostname = a\rb\n"), ":2: a control character in \"hostname",
 	    "a CR inside a line");
 	HAS(error_of("[user alice]\n# \033[2K\n"), ":2: a control character in \"# ?[2K\"",
@@ -154,6 +159,7 @@ static void test_bytes(void)
 	HAS(error_of("[user alice]\nrootfs = /\xf4\x90\x80\x80\n"), "is not UTF-8", "U+110000");
 	HAS(error_of("[user alice]\nrootfs = /\xe0\x80\xaf\n"), "is not UTF-8", "overlong, 3");
 	HAS(error_of("[user alice]\nrootfs = /\xf0\x80\x80\xaf\n"), "is not UTF-8", "overlong, 4");
+	HAS(error_of("[user alice]\nrootfs = /\xe2\x82x\n"), "is not UTF-8", "two of three bytes");
 	HAS(error_of("[user alice]\nrootfs = /\xc3"), "is not UTF-8", "a character cut by the end");
 	IS(error_of("[user alice]\nrootfs = /\xc3\xa9\xe2\x82\xac\xf0\x9f\x90\xa7\n"), "",
 	   "characters of two, three and four bytes");

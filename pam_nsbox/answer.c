@@ -43,6 +43,17 @@ static int decide(const struct nsbox_policy *policy, const struct nsbox_msg_open
 	return nsbox_policy_decide(policy, subject, open->service, args, n, ret, err);
 }
 
+/* The same line says it of both, though %u may read differently, or two lines say the same. */
+static bool same_words(const struct nsbox_decision *a, const struct nsbox_decision *b, int key)
+{
+	const struct nsbox_origin *x = &a->origin[key], *y = &b->origin[key];
+
+	if (!x->file || !y->file)
+		return !x->file && !y->file;
+	return (x->line == y->line && strcmp(x->file, y->file) == 0) ||
+	       strcmp(a->text[key], b->text[key]) == 0;
+}
+
 /*
  * A uid with two names has one box and one set of processes: what the policy
  * says of the other name must be the same, or the stricter one could be evaded.
@@ -64,8 +75,9 @@ static int check_alias(const struct nsbox_policy *policy, const struct nsbox_msg
 		return nsbox_error_wrap(err, "%.40s, another name of uid %u",
 					answer->identity.alias, answer->identity.subject.uid);
 	same = theirs.action == answer->decision.action;
-	for (int key = 0; same && key < NSBOX_KEY_COUNT; key++)
-		same = strcmp(theirs.text[key], answer->decision.text[key]) == 0;
+	/* Whom it passes, or denies, by both names has no box to be of two minds about. */
+	for (int key = 0; same && theirs.action == NSBOX_ACTION_BOX && key < NSBOX_KEY_COUNT; key++)
+		same = same_words(&theirs, &answer->decision, key);
 	nsbox_decision_free(&theirs);
 	if (!same)
 		return nsbox_error_say(err, EPERM, "%.40s and %.40s are one uid, %u, and the policy "
@@ -84,9 +96,11 @@ static int weigh(const struct nsbox_policy *policy, const struct nsbox_msg_open 
 		r = check_alias(policy, open, ret, err);
 	if (r < 0)
 		return r;
-	if (ret->decision.action == NSBOX_ACTION_DENY)
-		return nsbox_error_say(err, EACCES, "the policy denies it: %.200s",
-				       ret->decision.reason);
+	if (ret->decision.action == NSBOX_ACTION_DENY) {
+		(void)nsbox_error_say(err, EACCES, "the policy denies it: %.200s",
+				      ret->decision.reason);
+		return 0;
+	}
 	if (open->flags & NSBOX_OPEN_RUN)
 		ret->decision.action = NSBOX_ACTION_BOX;
 	if (ret->decision.action == NSBOX_ACTION_PASS)
@@ -119,6 +133,11 @@ int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *re
 	if (r < 0)
 		nsbox_answer_drop(ret);
 	return r;
+}
+
+void nsbox_answer_socket(const struct nsbox_answer *answer, char ret[NSBOX_SOCKET_MAX])
+{
+	(void)snprintf(ret, NSBOX_SOCKET_MAX, "%016llx", (unsigned long long)answer->hash);
 }
 
 void nsbox_answer_drop(struct nsbox_answer *answer)

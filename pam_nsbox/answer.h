@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What the policy says to an OPEN: everything before a box comes into it. */
+/*
+ * What the policy says to an OPEN: everything before a box comes into it. Asked
+ * by the caller, so that who is passed needs no keeper, and again by the keeper,
+ * whose word counts for a box.
+ */
 #ifndef NSBOX_ANSWER_H
 #define NSBOX_ANSWER_H
 
@@ -20,12 +24,16 @@ struct nsbox_answer {
 };
 
 /*
- * Asks the name service and the policy. Returns 0 and *ret for box and pass
- * alike (see decision.action, never DENY); a negative errno with the reason for
- * whoever must be refused. Runs on the host, as root, without a lock.
+ * Asks the name service and the policy. Returns 0 and *ret when the policy has
+ * spoken (see decision.action; for DENY, @err has the sentence); a negative
+ * errno with the reason when it could not, or the caller is unfit for the box
+ * that it wants. Runs on the host, as root, without a lock.
  */
 int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *ret,
 		      struct nsbox_error *err);
+
+/* The name below RUN_DIR/UID of the socket of a box that this login may share. */
+void nsbox_answer_socket(const struct nsbox_answer *answer, char ret[NSBOX_SOCKET_MAX]);
 
 /* Idempotent. */
 void nsbox_answer_drop(struct nsbox_answer *answer);
