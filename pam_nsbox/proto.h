@@ -63,7 +63,8 @@ enum nsbox_msg_type {
 	NSBOX_MSG_JOIN,
 	NSBOX_MSG_STATUS,
 	/* Between keeper and init, over a socket of their own. */
-	NSBOX_MSG_BUILD,
+	NSBOX_MSG_BUILD,	/* the id maps are written */
+	NSBOX_MSG_SETTLE,	/* you are in your cgroups, this is the filter */
 	NSBOX_MSG_READY,
 	NSBOX_MSG_TTY_BIND,
 	NSBOX_MSG_TTY_UNBIND,
@@ -101,12 +102,18 @@ struct nsbox_msg_join {
 	char env[NSBOX_ENV_MAX];	/* NAME=value strings, an empty one ends */
 };
 
+struct nsbox_msg_settle {
+	uint32_t n_insns;
+	struct sock_filter insns[NSBOX_INSNS_MAX];
+};
+
 struct nsbox_msg {
 	uint32_t version;
 	uint32_t type;			/* enum nsbox_msg_type */
 	union {
 		struct nsbox_msg_open open;
 		struct nsbox_msg_join join;
+		struct nsbox_msg_settle settle;
 		struct nsbox_error error;	/* REFUSE, FAILED, STATUS of a failed STOP */
 		char socket[NSBOX_SOCKET_MAX];	/* ELSEWHERE, CGROUP: name in RUN_DIR/UID */
 		char status[NSBOX_STATUS_MAX];	/* STATUS: name=value lines */

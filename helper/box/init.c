@@ -77,36 +77,38 @@ static int close_rest(const struct nsbox_init *init, struct nsbox_error *err)
 }
 
 /* Of all capabilities in the box, init needs the one that mounts a terminal. */
-static int drop_privileges(const struct nsbox_init *init, struct nsbox_error *err)
+static int drop_privileges(const struct nsbox_init *init, const struct nsbox_msg_settle *settle,
+			   struct nsbox_error *err)
 {
 	int r = nsbox_drop_keyring(err);
 
 	if (r == 0)
 		r = nsbox_drop_dumpable(err);
 	if (r == 0)
-		r = nsbox_install_filter(init->filter, init->filter_len, err);
+		r = nsbox_install_filter(settle->insns, settle->n_insns, err);
 	if (r == 0)
 		r = nsbox_drop_caps(init->policy->caps, UINT64_C(1) << CAP_SYS_ADMIN, err);
 	return r;
 }
 
 /*
- * The cgroup that we are in becomes the root of the namespace: on v1 not before
- * the keeper has moved us, or it would be the host's.
+ * What had to wait for the keeper. The cgroup that we are in becomes the root
+ * of the cgroup namespace: on v1 not before the keeper has moved us, or it
+ * would be the host's.
  */
-static int enter_cgroup_namespace(const struct nsbox_init *init, struct nsbox_error *err)
+static int settle(const struct nsbox_init *init, struct nsbox_error *err)
 {
 	struct nsbox_packet in cleanup_packet = { .n_fds = 0 };
 	int r = receive(init->sock, &in, err);
 
 	if (r < 0)
 		return r;
-	if (in.msg.type != NSBOX_MSG_MOVED)
-		return nsbox_error_say(err, EPROTO, "the keeper said %u where MOVED was due",
+	if (in.msg.type != NSBOX_MSG_SETTLE || in.msg.u.settle.n_insns > NSBOX_INSNS_MAX)
+		return nsbox_error_say(err, EPROTO, "the keeper said %u where SETTLE was due",
 				       in.msg.type);
 	if (init->unshare_cgroup && unshare(CLONE_NEWCGROUP) < 0)
 		return nsbox_error_set(err, errno, "unshare(CLONE_NEWCGROUP)");
-	return 0;
+	return drop_privileges(init, &in.msg.u.settle, err);
 }
 
 static int assemble(const struct nsbox_init *init, struct nsbox_error *err)
@@ -124,9 +126,7 @@ static int assemble(const struct nsbox_init *init, struct nsbox_error *err)
 		(void)umask(022);
 	}
 	if (r == 0)
-		r = enter_cgroup_namespace(init, err);
-	if (r == 0)
-		r = drop_privileges(init, err);
+		r = settle(init, err);
 	if (r == 0)
 		r = close_rest(init, err);
 	return r;

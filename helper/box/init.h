@@ -10,7 +10,6 @@
 #include "plan.h"
 #include "policy.h"
 
-#include <linux/filter.h>
 
 struct nsbox_init {
 	int sock;			/* to the keeper; its end ends the box */
@@ -19,13 +18,11 @@ struct nsbox_init {
 	const struct nsbox_decision *policy;
 	const char *shell;		/* the user's; must be there, or shell_fallback */
 	bool unshare_cgroup;		/* cgroup v1: clone3() could not do it */
-	const struct sock_filter *filter;
-	size_t filter_len;
 };
 
 /*
- * Waits for BUILD, assembles the box, waits for MOVED (its cgroups), answers READY
- * or REFUSE with the reason, then serves TTY_BIND and TTY_UNBIND until the keeper is gone. Does not return.
+ * Waits for BUILD, assembles the box, waits for SETTLE, answers READY or
+ * REFUSE with the reason, then serves TTY_BIND and TTY_UNBIND until the keeper is gone. Does not return.
  */
 void nsbox_init_run(const struct nsbox_init *init) __attribute__((noreturn));
 

@@ -173,15 +173,12 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 	if (r == 0)
 		r = nsbox_lend(subject, &box->policy, box->record.base, &box->ids, &m.lent, err);
 	if (r == 0)
-		r = nsbox_filter_compile(box->filter, NSBOX_INSNS_MAX, &box->filter_len, err);
-	if (r == 0)
 		r = make_cgroup(box, &m, err);
 	if (r < 0)
 		return r;
 	m.init = (struct nsbox_init){
 		.content = &m.lent.content, .mounts = &m.lent.mounts, .policy = &box->policy,
 		.shell = subject->shell, .unshare_cgroup = m.cgroup < 0,
-		.filter = box->filter, .filter_len = box->filter_len,
 	};
 	r = start_init(box, &m, err);
 	if (r == 0)
@@ -191,19 +188,32 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 	return r;
 }
 
+/*
+ * What init cannot be given at its birth, made while it assembles its root. On
+ * v1 a move waits for an RCU grace period, and compiling the filter takes its
+ * time too.
+ */
+static int settle_init(struct nsbox_box *box, struct nsbox_error *err)
+{
+	struct nsbox_msg msg = { .type = NSBOX_MSG_SETTLE };
+	int r = nsbox_filter_compile(box->filter, NSBOX_INSNS_MAX, &box->filter_len, err);
+
+	if (r == 0 && box->must_move_init)
+		r = nsbox_cgroup_move(&box->cgroup, NSBOX_LEAF_MAIN, (int)box->init, err);
+	if (r < 0)
+		return r;
+	msg.u.settle.n_insns = (uint32_t)box->filter_len;
+	memcpy(msg.u.settle.insns, box->filter, box->filter_len * sizeof(box->filter[0]));
+	return nsbox_msg_send(box->sock, &msg, NULL, 0, err);
+}
+
 int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_error *err)
 {
 	struct nsbox_packet in cleanup_packet = { .n_fds = 0 };
 	int r = nsbox_msg_send_type(box->sock, NSBOX_MSG_BUILD, err), got;
 
-	/*
-	 * v1: a move waits for an RCU grace period, which init uses to assemble
-	 * its root. It unshares its cgroup namespace after: this is its root then.
-	 */
-	if (r == 0 && box->must_move_init)
-		r = nsbox_cgroup_move(&box->cgroup, NSBOX_LEAF_MAIN, (int)box->init, err);
 	if (r == 0)
-		r = nsbox_msg_send_type(box->sock, NSBOX_MSG_MOVED, err);
+		r = settle_init(box, err);
 	/* If init has given up meanwhile, its reason is the one to tell. */
 	got = nsbox_msg_recv(box->sock, r < 0 ? nsbox_now_ms() : deadline_ms, &in,
 			     r < 0 ? NULL : err);

@@ -261,12 +261,7 @@ static bool overlaps(const struct range *ranges, size_t n, uint32_t base)
 /* SSSD's default range covers the container range: ask for a few ids of the block. */
 static bool is_known_to_nss(uint32_t base)
 {
-	static const uint32_t samples[] = { 0, 1000, NSBOX_BLOCK_LOW - 1 };
-
-	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++)
-		if (getpwuid(base + samples[i]) || getgrgid(base + samples[i]))
-			return true;
-	return false;
+	return getpwuid(base) || getpwuid(base + NSBOX_BLOCK_LOW - 1) || getgrgid(base);
 }
 
 /* What an unlocked block file names is over only if no cgroup of that box is left. */

@@ -174,6 +174,11 @@ class Sshd:
         self.popen.wait()
 
 
+def mounted_things():
+    """{(source, mount point, type)}: a remount changes nothing here."""
+    return {tuple(line.split()[:3]) for line in observe.mounts()}
+
+
 class Host:
     def __init__(self):
         throwaway.boot(keep=[BUILD])
@@ -194,7 +199,7 @@ class Host:
 
     def idle(self):
         """What is mounted now is the host's own: leftovers() does not name it."""
-        self.idle_mounts = observe.mounts()
+        self.idle_mounts = mounted_things()
 
     # ------------------------------------------------------------ files, users, groups
 
@@ -440,7 +445,7 @@ class Host:
             "processes": observe.boxed() + observe.keepers(),
             "zombies": [p for p in observe.processes() if p.zombie and "nsbox" in p.name],
             "cgroups": observe.box_cgroups(),
-            "mounts": [m for m in observe.mounts() if m not in self.idle_mounts],
+            "mounts": sorted(mounted_things() - self.idle_mounts),
             "state": [f for f in observe.state_files() if mine.search(f)],
             "links": [n for n in os.listdir("/sys/class/net") if n != "lo"],
         }
@@ -475,10 +480,7 @@ class Host:
             alive = observe.boxed() + observe.keepers() + [
                 p for p in observe.processes() if p.uids[0] >= 1000 and not p.boxed and not p.zombie]
             for p in alive:
-                try:
-                    os.kill(p.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+                observe.kill(p.pid)
             return not alive
         wait_until(quiet, 10, "boxes are dead")
         for path in reversed(observe.box_cgroups()):

@@ -25,6 +25,14 @@ def wait_until(predicate, timeout, what):
         pause = min(pause * 1.5, 0.02)
 
 
+def kill(pid, sig=9):
+    """Send a signal; a process that is gone already is all right."""
+    try:
+        os.kill(pid, sig)
+    except ProcessLookupError:
+        pass
+
+
 def read(path, default=""):
     try:
         with open(path, "rb") as f:

@@ -56,8 +56,11 @@ def nothing_ran(user, caller):
 
 
 def logged(h, mark, pattern, caller):
-    lines = [line for line in h.log_since(mark).splitlines() if "nsbox" in line]
-    hits = [line for line in lines if re.search(pattern, line)]
+    def ours(found):
+        return [line for line in h.log_since(mark).splitlines() if "nsbox" in line and re.search(found, line)]
+    with contextlib.suppress(observe.TimedOut):
+        wait_until(lambda: ours(pattern), 2, "")
+    hits, lines = ours(pattern), ours("")
     eq(len(hits), 1, f"lines with /{pattern}/ in the log of {caller}, whose lines of ours are {lines}")
 
 
@@ -120,11 +123,13 @@ def keeper(script):
 def mounted(h, *argv):
     """A mount over something, for a while."""
     h.run(["mount", *argv]).check()
+    h.idle()
     try:
         yield
     finally:
         h.settle()
         h.run(["umount", argv[-1]]).check()
+        h.idle()
 
 
 # ------------------------------------------------------------ the keeper
@@ -427,7 +432,7 @@ def with_a_caller_that_has_threads(h):
     h.write("/root/thread.c", THREAD_MODULE)
     h.run(["gcc", "-shared", "-fPIC", "-pthread", "-o", "/usr/local/lib/security/pam_thread.so", "/root/thread.c"]).check()
     try:
-        for service in ("su-l", "sudo", "sshd"):
+        for service in ("su", "sudo", "sshd"):
             h.disable(service)
             h.append("/etc/pam.d/" + service, "\nsession optional /usr/local/lib/security/pam_thread.so\n"
                      f"session required {host.MODULE} exempt_group=admins\n")
@@ -442,7 +447,7 @@ def with_a_caller_that_has_threads(h):
             h.wait_for_log("nsbox.*thread", since=mark)
         nothing_ran("alice", "a threaded caller")
     finally:
-        for service in ("su-l", "sudo", "sshd"):
+        for service in ("su", "sudo", "sshd"):
             h.enable(service, "exempt_group=admins")
     get_in(h)
 
@@ -598,4 +603,11 @@ def a_hundred_refusals_leave_nothing(h):
        "processes, mounts, files, cgroups")
 
 
-main(setup, before_each=restore)
+def before_each(h):
+    restore(h)
+    for name in os.listdir("/home/alice"):
+        if name.startswith("came-in"):
+            os.unlink("/home/alice/" + name)
+
+
+main(setup, before_each=before_each)

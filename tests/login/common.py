@@ -43,7 +43,7 @@ def setup(h):
     h.add_user("bob", 1002, groups=["nsbox"], password="bob-secret")
     h.add_user("carol", 1003, groups=["sudo"], password="carol-secret")
     h.add_user("dave", 1004, groups=["nsbox", ("admins", 1501)], password="dave-secret")
-    h.write("/etc/sudoers.d/test", "%sudo ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
+    h.write("/etc/sudoers.d/test", "Defaults closefrom_override\n%sudo ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
     h.install()
     h.policy(POLICY)
     for service in SERVICES:

@@ -177,10 +177,7 @@ def keepers_that_are_killed_at_any_moment_cost_at_most_their_own_sessions(h):
         while time.monotonic() < deadline:
             time.sleep(0.01)
         for keeper in observe.keepers():
-            try:
-                os.kill(keeper.pid, 9)
-            except ProcessLookupError:
-                pass
+            observe.kill(keeper.pid)
         for p in running:
             p.communicate(timeout=30)
         live = observe.inits()

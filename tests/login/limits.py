@@ -194,7 +194,7 @@ def a_bomb_ends_with_its_box(h):
     bomb.kill()
     for p in observe.processes():
         if p.name == "sshd" and p.boxed and len(p.nspid) == 1:
-            os.kill(p.pid, 9)
+            observe.kill(p.pid)
     h.wait_gone(5)
 
 
