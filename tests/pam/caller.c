@@ -51,6 +51,7 @@ extern char **environ;
 enum { KEYCTL_GET_KEYRING_ID = 0, SESSION_KEYRING = -3 };
 
 static int proc = -1;		/* /proc/self of the host */
+static int child_life = -1;
 static volatile sig_atomic_t sigchlds, reaped;
 
 static void fail(const char *what)
@@ -314,15 +315,25 @@ static void *idle(void *nothing)
 	return nothing;
 }
 
+/*
+ * Ends with us, by a pipe: we may neither kill it nor be its PR_SET_PDEATHSIG
+ * once we are in a box.
+ */
 static pid_t start_child(void)
 {
-	pid_t pid = fork();
+	int life[2];
+	pid_t pid;
+	char c;
 
+	if (pipe2(life, O_CLOEXEC) < 0)
+		fail("pipe");
+	pid = fork();
 	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
-			pause();
+		close(life[1]);
+		_exit(read(life[0], &c, 1) != 0);
 	}
+	close(life[0]);
+	child_life = life[1];
 	return pid;
 }
 
@@ -474,7 +485,7 @@ int main(int argc, char **argv)
 	code = open_session(pamh, times);
 	say_state("after", pamh);
 	if (pid > 0)
-		kill(pid, SIGKILL);
+		close(child_life);
 	if (waits)
 		say_wait();
 	if (command && code == PAM_SUCCESS)

@@ -16,7 +16,7 @@ import observe
 from observe import wait_until
 from tap import diagnose, eq, main, test
 
-OPTIONS = ("--fd0=pty", "--nproc=5000", "--child", "--fresh")
+OPTIONS = ("--fd0=pty", "--nproc=5000", "--child")
 USERS = ("alice", "bob")    # a job each
 
 # The marker lets pam_open_session's system calls be told from the rest.
@@ -57,7 +57,8 @@ def traced(h, user, *strace, options=OPTIONS):
 def learn(h, user="alice"):
     r, trace = traced(h, user)
     opened(r)
-    h.wait_gone(uid=h.users[user].uid) if not second_holders else None
+    if not second_holders:
+        h.wait_gone()
     return [c for c in faults.between(faults.read(trace), BEGINS, ENDS) if c.name not in faults.CANNOT_FAIL]
 
 
