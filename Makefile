@@ -150,6 +150,9 @@ ci-deps:
 
 # The policy stays: it is the administrator's.
 uninstall:
+	@! grep -sl '^[^#]*pam_nsbox\.so' $(DESTDIR)$(SYSCONFDIR)/pam.d/* || { \
+		echo 'These services still name pam_nsbox.so, and without it nobody logs in through'; \
+		echo 'them, not even root: take the line out first.'; exit 1; }
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
 		$(DESTDIR)$(BINDIR)/nsbox
 

@@ -8,14 +8,20 @@
 
 enum { ARGS_MAX = 64 };
 
-/* FNV-1a: names a socket; whether two boxes are the same is decided by the text. */
-static uint64_t hash_text(const char *text)
+/*
+ * FNV-1a of 128 bits. Two policies that shape different boxes must not get one
+ * name; nobody who could gain by that chooses the text, root writes it.
+ */
+static void name_box(const char *shape, char ret[NSBOX_SOCKET_MAX])
 {
-	uint64_t hash = 0xcbf29ce484222325ULL;
+	const unsigned __int128 prime = ((unsigned __int128)1 << 88) + 0x13b;
+	unsigned __int128 hash = ((unsigned __int128)0x6c62272e07bb0142ULL << 64) |
+				 0x62b821756295c58dULL;
 
-	for (; *text; text++)
-		hash = (hash ^ (unsigned char)*text) * 0x100000001b3ULL;
-	return hash;
+	for (; *shape; shape++)
+		hash = (hash ^ (unsigned char)*shape) * prime;
+	(void)snprintf(ret, NSBOX_SOCKET_MAX, "%016llx%016llx", (unsigned long long)(hash >> 64),
+		       (unsigned long long)hash);
 }
 
 static size_t split_args(const struct nsbox_msg_open *open, const char *args[ARGS_MAX])
@@ -37,9 +43,13 @@ static int decide(const struct nsbox_policy *policy, const struct nsbox_msg_open
 	const char *args[ARGS_MAX];
 	size_t n = split_args(open, args);
 
-	if (n != open->n_args)
+	if (n != open->n_args || n + 2 > ARGS_MAX)
 		return nsbox_error_say(err, E2BIG, "more than %d arguments on the pam.d line",
-				       ARGS_MAX);
+				       ARGS_MAX - 2);
+	if (open->flags & NSBOX_OPEN_RUN) {
+		args[n++] = "action=box";
+		args[n++] = "services=all";
+	}
 	return nsbox_policy_decide(policy, subject, open->service, args, n, ret, err);
 }
 
@@ -90,6 +100,7 @@ static int check_alias(const struct nsbox_policy *policy, const struct nsbox_msg
 static int weigh(const struct nsbox_policy *policy, const struct nsbox_msg_open *open,
 		 struct nsbox_answer *ret, struct nsbox_error *err)
 {
+	cleanup_free char *shape = NULL;
 	int r = decide(policy, open, &ret->identity.subject, &ret->decision, err);
 
 	if (r == 0)
@@ -101,18 +112,16 @@ static int weigh(const struct nsbox_policy *policy, const struct nsbox_msg_open 
 				      ret->decision.reason);
 		return 0;
 	}
-	if (open->flags & NSBOX_OPEN_RUN)
-		ret->decision.action = NSBOX_ACTION_BOX;
 	if (ret->decision.action == NSBOX_ACTION_PASS)
 		return 0;
 	if (open->unfit.code) {
 		*err = open->unfit;
 		return -EPERM;
 	}
-	ret->shape = nsbox_decision_shape(&ret->decision, &ret->identity.subject);
-	if (!ret->shape)
+	shape = nsbox_decision_shape(&ret->decision, &ret->identity.subject);
+	if (!shape)
 		return nsbox_error_set(err, ENOMEM, "weighing the policy");
-	ret->hash = hash_text(ret->shape);
+	name_box(shape, ret->box);
 	return 0;
 }
 
@@ -135,15 +144,8 @@ int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *re
 	return r;
 }
 
-void nsbox_answer_socket(const struct nsbox_answer *answer, char ret[NSBOX_SOCKET_MAX])
-{
-	(void)snprintf(ret, NSBOX_SOCKET_MAX, "%016llx", (unsigned long long)answer->hash);
-}
-
 void nsbox_answer_drop(struct nsbox_answer *answer)
 {
 	nsbox_identity_drop(&answer->identity);
 	nsbox_decision_free(&answer->decision);
-	free(answer->shape);
-	answer->shape = NULL;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the policy says to an OPEN: everything before a box comes into it. Asked
- * by the caller, so that who is passed needs no keeper, and again by the keeper,
- * whose word counts for a box.
+ * by the caller at every login: who is passed needs no keeper, and who is boxed
+ * joins the box of that name. Asked again by the keeper of a new box, which it
+ * makes by its own reading.
  */
 #ifndef NSBOX_ANSWER_H
 #define NSBOX_ANSWER_H
@@ -19,8 +20,8 @@
 struct nsbox_answer {
 	struct nsbox_identity identity;
 	struct nsbox_decision decision;
-	char *shape;		/* text of what shapes the box */
-	uint64_t hash;		/* of shape: names the socket */
+	/* Name of the box below RUN_DIR/UID: a hash of what shapes it. */
+	char box[NSBOX_SOCKET_MAX];
 };
 
 /*
@@ -31,9 +32,6 @@ struct nsbox_answer {
  */
 int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *ret,
 		      struct nsbox_error *err);
-
-/* The name below RUN_DIR/UID of the socket of a box that this login may share. */
-void nsbox_answer_socket(const struct nsbox_answer *answer, char ret[NSBOX_SOCKET_MAX]);
 
 /* Idempotent. */
 void nsbox_answer_drop(struct nsbox_answer *answer);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* Made by init in every box, owned by box root. */
@@ -111,10 +112,10 @@ int nsbox_caller_fit(struct nsbox_error *err)
 	return r;
 }
 
-static bool has_terminal(const struct nsbox_caller *caller, dev_t rdev)
+static bool has_terminal(const struct nsbox_caller *caller, const struct stat *st)
 {
 	for (unsigned int i = 0; i < caller->n_terminals; i++)
-		if (caller->terminals[i].rdev == rdev)
+		if (caller->terminals[i].dev == st->st_dev && caller->terminals[i].rdev == st->st_rdev)
 			return true;
 	return false;
 }
@@ -126,12 +127,15 @@ int nsbox_caller_find_terminals(struct nsbox_caller *caller, struct nsbox_error 
 		char path[32];
 		struct stat st;
 
-		if (!isatty(fd) || fstat(fd, &st) < 0 || has_terminal(caller, st.st_rdev))
+		/* /dev/tty is whichever terminal asks, and belongs to all. */
+		if (!isatty(fd) || fstat(fd, &st) < 0 || st.st_rdev == makedev(5, 0) ||
+		    has_terminal(caller, &st))
 			continue;
 		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		t->fd = open(path, O_PATH | O_CLOEXEC);
 		if (t->fd < 0)
 			return nsbox_error_set(err, errno, "open the terminal on descriptor %d", fd);
+		t->dev = st.st_dev;
 		t->rdev = st.st_rdev;
 		t->uid = st.st_uid;
 		t->gid = st.st_gid;

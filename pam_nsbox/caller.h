@@ -17,7 +17,7 @@ enum { NSBOX_TERMINALS_MAX = 3 };
 
 struct nsbox_terminal {
 	int fd;			/* O_PATH: pins the inode, keeps no terminal open */
-	dev_t rdev;
+	dev_t dev, rdev;	/* which devpts, which terminal */
 	uid_t uid;		/* owner to give it back to */
 	gid_t gid;
 	bool given;

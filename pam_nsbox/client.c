@@ -204,22 +204,19 @@ static int ask(struct conversation *c, const struct nsbox_msg_open *open, uid_t 
 
 /*
  * Weighs the policy here first. Whom it passes or denies needs no keeper: he
- * logs in, or not, also where that cannot start, and at once. @name becomes the
- * socket of the box that would do, "" if it is not to be shared.
+ * logs in, or not, also where that cannot start, and at once.
  */
-static enum nsbox_outcome weigh(struct nsbox_msg_open *open, char name[NSBOX_SOCKET_MAX],
-				struct nsbox_error *err)
+static enum nsbox_outcome weigh(struct nsbox_msg_open *open, struct nsbox_error *err)
 {
-	struct nsbox_answer answer cleanup_answer = { .shape = NULL };
+	struct nsbox_answer answer cleanup_answer = { .box = "" };
 
 	(void)nsbox_caller_fit(&open->unfit);
 	if (nsbox_answer_open(open, &answer, err) < 0)
 		return NSBOX_REFUSED;
 	if (answer.decision.action != NSBOX_ACTION_BOX)
 		return answer.decision.action == NSBOX_ACTION_PASS ? NSBOX_PASSED : NSBOX_DENIED;
-	name[0] = '\0';
 	if (answer.decision.scope == NSBOX_SCOPE_USER)
-		nsbox_answer_socket(&answer, name);
+		strcpy(open->box, answer.box);
 	return NSBOX_ENTERED;
 }
 
@@ -232,13 +229,14 @@ enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid,
 		.deadline_ms = nsbox_now_ms() + NSBOX_OPEN_TIMEOUT_MS,
 	};
 	char name[NSBOX_SOCKET_MAX];
-	enum nsbox_outcome outcome = weigh(open, name, err);
+	enum nsbox_outcome outcome = weigh(open, err);
 	int r = 1;
 
 	if (outcome != NSBOX_ENTERED)
 		return outcome;
 	if (nsbox_caller_find_terminals(&c.caller, err) < 0)
 		return NSBOX_REFUSED;
+	strcpy(name, open->box);
 	for (int round = 0; r == 1 && round < ROUNDS_MAX; round++)
 		r = ask(&c, open, uid, name, err);
 	if (r == 1)

@@ -17,7 +17,7 @@
  *	JOINED or FAILED	   ->				the end
  *
  * The administrator's verbs are questions of their own: QUERY -> STATUS,
- * STOP -> STATUS (sent when everything is gone).
+ * STOP -> DONE (sent when everything is gone) or REFUSE.
  */
 #ifndef NSBOX_PROTO_H
 #define NSBOX_PROTO_H
@@ -82,6 +82,7 @@ struct nsbox_msg_open {
 	char tty[NSBOX_TTY_MAX];	/* PAM_TTY, for people only */
 	char rhost[NSBOX_RHOST_MAX];
 	char args[NSBOX_ARGS_MAX];	/* n_args strings, one after another */
+	char box[NSBOX_SOCKET_MAX];	/* the box that the policy gives him; "": his own */
 	struct nsbox_error unfit;	/* why this caller cannot be boxed; code 0: it can */
 };
 

@@ -199,13 +199,16 @@ static int read_database(const struct nsbox_etc *e, const char *name, char **ret
 			 struct nsbox_error *err)
 {
 	const struct open_how how = {
-		.flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC,
+		.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
 	};
 	cleanup_close int fd = e->etc < 0 ? -1 : (int)syscall(SYS_openat2, e->etc, name, &how,
 							      sizeof(how));
+	struct stat st;
 	size_t len;
 
+	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)))
+		return nsbox_error_say(err, EINVAL, "not a regular file");
 	if (fd >= 0)
 		return nsbox_fd_read_all(fd, FILE_SIZE_MAX, ret, &len, err);
 	*ret = strdup("");

@@ -56,9 +56,13 @@ static int refuse_user_namespaces(scmp_filter_ctx ctx)
 	return r;
 }
 
-static int refuse_keys(scmp_filter_ctx ctx)
+static int refuse_whole_calls(scmp_filter_ctx ctx)
 {
-	static const int calls[] = { SCMP_SYS(keyctl), SCMP_SYS(add_key), SCMP_SYS(request_key) };
+	static const int calls[] = {
+		SCMP_SYS(keyctl), SCMP_SYS(add_key), SCMP_SYS(request_key),
+		/* It makes sockets that socket(2) refuses, in kernel threads without our filter. */
+		SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register),
+	};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < sizeof(calls) / sizeof(calls[0]); i++)
@@ -73,7 +77,7 @@ static int add_common_rules(scmp_filter_ctx ctx)
 	if (r == 0)
 		r = refuse_terminal_input(ctx);
 	if (r == 0)
-		r = refuse_keys(ctx);
+		r = refuse_whole_calls(ctx);
 	if (r == 0)
 		r = refuse_user_namespaces(ctx);
 	return r;

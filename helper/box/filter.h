@@ -11,7 +11,8 @@
 /*
  * Compiles the default filter: everything is allowed but
  *  - ioctl TIOCSTI and TIOCLINUX (typing into a terminal of the host),
- *  - keyctl, add_key, request_key (keyrings are not namespaced),
+ *  - keyctl, add_key, request_key (keyrings are not namespaced), io_uring (it
+ *    makes any socket, past the filter),
  *  - sockets of other families than UNIX, INET, INET6, NETLINK (AF_VSOCK passes
  *    any network namespace), and NETLINK_AUDIT,
  *  - new user namespaces (clone3 is ENOSYS, its flags cannot be filtered),

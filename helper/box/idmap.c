@@ -10,6 +10,8 @@
 /* -1 is "no id" everywhere in the kernel: the last id that can be mapped. */
 #define LAST_ID 0xFFFFFFFEu
 #define NO_ID 0xFFFFFFFFu
+/* Below it are the system's groups (Debian Policy 9.2.2). */
+#define FIRST_USER_ID 1000u
 
 /* An id that does not follow the rule of its map. */
 struct special {
@@ -113,10 +115,26 @@ static int place(struct special *own, size_t n, uint32_t base, bool keep)
 	return 0;
 }
 
+/*
+ * What the data map takes of the own ids: not the system groups (disk, docker)
+ * that the user is in. A box must not be able to make a setgid file of theirs.
+ */
+static size_t without_system(const struct special *own, size_t n, uint32_t primary,
+			     struct special *ret)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (own[i].inside >= FIRST_USER_ID || own[i].inside == primary)
+			ret[kept++] = own[i];
+	return kept;
+}
+
 /* Both maps for the given own ids: the box's, and the one for files of the host. */
 static int build_pair(struct nsbox_id_map *box, struct nsbox_id_map *data, struct special *own,
-		      size_t n, uint32_t base, bool keep)
+		      size_t n, uint32_t primary, uint32_t base, bool keep)
 {
+	struct special in_data[NSBOX_IDS_GROUPS_MAX];
 	const struct rule shifted = { .last = NSBOX_BLOCK_LOW - 1, .delta = base };
 	const struct rule as_it_is = { .last = LAST_ID, .hole = base,
 				       .hole_size = NSBOX_BLOCK_SIZE };
@@ -125,7 +143,7 @@ static int build_pair(struct nsbox_id_map *box, struct nsbox_id_map *data, struc
 	if (r == 0)
 		r = build(box, &shifted, own, n);
 	if (r == 0 && !keep)
-		r = build(data, &as_it_is, own, n);
+		r = build(data, &as_it_is, in_data, without_system(own, n, primary, in_data));
 	return r;
 }
 
@@ -151,11 +169,22 @@ static size_t candidates(const struct nsbox_subject *subject, uint32_t base, boo
 	for (size_t i = 0; i < subject->n_groups && n < NSBOX_IDS_GROUPS_MAX; i++) {
 		gid_t gid = subject->gids[i];
 
-		if (listed(out, n, gid) || gid == NO_ID || (keep && gid < 1000) ||
+		if (listed(out, n, gid) || gid == NO_ID || (keep && gid < FIRST_USER_ID) ||
 		    (gid >= base && gid - base < NSBOX_BLOCK_SIZE))
 			continue;
 		out[n++] = gid;
 	}
+	return n;
+}
+
+/* The user's groups, the primary one too, each once. */
+static size_t count_distinct(const struct nsbox_subject *subject)
+{
+	size_t n = 1;
+
+	for (size_t i = 0; i < subject->n_groups; i++)
+		if (subject->gids[i] != subject->gid && !listed(subject->gids, i, subject->gids[i]))
+			n++;
 	return n;
 }
 
@@ -167,7 +196,8 @@ static int try_groups(struct nsbox_ids *ids, const gid_t *groups, size_t n)
 
 	for (size_t i = 0; i < n; i++)
 		own[i] = (struct special){ .inside = groups[i] };
-	r = build_pair(&ids->box_gids, &ids->data_gids, own, n, ids->base, ids->keep);
+	r = build_pair(&ids->box_gids, &ids->data_gids, own, n, groups[0], ids->base,
+		       ids->keep);
 	if (r == 0) {
 		memcpy(ids->groups, groups, n * sizeof(*groups));
 		ids->n_groups = (uint32_t)n;
@@ -191,7 +221,7 @@ int nsbox_ids_plan(const struct nsbox_subject *subject, uint32_t base, bool keep
 				       "%u: choose another id_range", base);
 	ret->base = base;
 	ret->keep = keep;
-	if (build_pair(&ret->box_uids, &ret->data_uids, &own, 1, base, keep) < 0)
+	if (build_pair(&ret->box_uids, &ret->data_uids, &own, 1, own.inside, base, keep) < 0)
 		return nsbox_error_say(err, EINVAL, "uid %u cannot be mapped", subject->uid);
 	n = candidates(subject, base, keep, groups);
 	/* The longest part of the list that the kernel takes, by bisection. */
@@ -205,7 +235,7 @@ int nsbox_ids_plan(const struct nsbox_subject *subject, uint32_t base, bool keep
 	}
 	if (fits == 0 || try_groups(ret, groups, fits) < 0)
 		return nsbox_error_say(err, EINVAL, "gid %u cannot be mapped", subject->gid);
-	ret->n_left_out = n - fits;
+	ret->n_left_out = count_distinct(subject) - fits;
 	return 0;
 }
 

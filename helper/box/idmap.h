@@ -41,7 +41,8 @@ struct nsbox_ids {
 	uint32_t base;			/* first host id of the block: box root */
 	bool keep;			/* the user's ids are themselves in the box */
 	struct nsbox_id_map box_uids, box_gids;	/* /proc/INIT/uid_map, gid_map */
-	struct nsbox_id_map data_uids, data_gids;	/* of home and every bind; not with keep */
+	/* Of home and every bind; not with keep, and without system groups. */
+	struct nsbox_id_map data_uids, data_gids;
 	uint32_t n_groups;		/* the user's groups that the box knows, primary first */
 	gid_t groups[NSBOX_IDS_GROUPS_MAX];
 	size_t n_left_out;		/* groups that did not fit */

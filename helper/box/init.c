@@ -66,12 +66,39 @@ static int name_box(const struct nsbox_init *init, struct nsbox_error *err)
 	return init->policy->net == NSBOX_NET_NONE ? bring_up_loopback(err) : 0;
 }
 
-/* Only the way to the keeper stays open; what lent itself to the root is mounted now. */
-static int close_rest(const struct nsbox_init *init, struct nsbox_error *err)
+/* Is @fd one that the plans need? Also tells the highest of those. */
+static bool is_lent(const struct nsbox_init *init, int fd, int *highest)
 {
-	unsigned int sock = (unsigned int)init->sock;
+	const struct nsbox_plan *const plans[] = { init->content, init->mounts };
+	bool found = fd == init->content->image;
 
-	if (close_range(3, sock - 1, 0) < 0 || close_range(sock + 1, ~0U, 0) < 0)
+	*highest = init->sock > init->content->image ? init->sock : init->content->image;
+	for (size_t p = 0; p < 2; p++)
+		for (size_t i = 0; i < plans[p]->n; i++) {
+			int tree = plans[p]->steps[i].tree;
+
+			found |= tree == fd;
+			*highest = tree > *highest ? tree : *highest;
+		}
+	return found;
+}
+
+/*
+ * Of the keeper's descriptors only the way to it and, with @lent, what it lends
+ * stay open. Else init would hold the keeper's end of that way, its listening
+ * socket and its locks, and a keeper that is killed would seem alive for ever.
+ */
+static int close_rest(const struct nsbox_init *init, bool lent, struct nsbox_error *err)
+{
+	int highest = init->sock;
+
+	for (int fd = 3; fd <= highest; fd++) {
+		bool keep = is_lent(init, fd, &highest) && lent;
+
+		if (fd != init->sock && !keep)
+			(void)close(fd);
+	}
+	if (close_range((unsigned int)highest + 1, ~0U, 0) < 0)
 		return nsbox_error_set(err, errno, "close_range");
 	return 0;
 }
@@ -128,7 +155,7 @@ static int assemble(const struct nsbox_init *init, struct nsbox_error *err)
 	if (r == 0)
 		r = settle(init, err);
 	if (r == 0)
-		r = close_rest(init, err);
+		r = close_rest(init, false, err);
 	return r;
 }
 
@@ -182,7 +209,7 @@ void nsbox_init_run(const struct nsbox_init *init)
 	int r;
 
 	name_process();
-	if (receive(init->sock, &in, &err) < 0 || in.msg.type != NSBOX_MSG_BUILD)
+	if (close_rest(init, true, &err) < 0 || receive(init->sock, &in, &err) < 0 || in.msg.type != NSBOX_MSG_BUILD)
 		_exit(1);
 	r = assemble(init, &err);
 	if (r < 0) {

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,6 +49,7 @@ int nsbox_userns_open(pid_t pid, struct nsbox_error *err)
 static int wait_for_death(void *unused)
 {
 	(void)unused;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	for (;;)
 		(void)pause();
 	return 0;

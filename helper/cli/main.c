@@ -5,6 +5,7 @@
 #include "proto.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,12 +13,14 @@
 static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
+	bool for_root;
 	const char *synopsis, *what;
 } verbs[] = {
-	{ "list", nsbox_cli_list, "list", "the boxes that are there" },
-	{ "run", nsbox_cli_run, "run USER [-- COMMAND...]", "run a command in the user's box" },
-	{ "stop", nsbox_cli_stop, "stop USER", "end the user's boxes and all in them" },
-	{ "explain", nsbox_cli_explain, "explain USER [--service SERVICE]",
+	{ "list", nsbox_cli_list, true, "list", "the boxes that are there" },
+	{ "run", nsbox_cli_run, true, "run USER [-- COMMAND...]",
+	  "run a command in the user's box" },
+	{ "stop", nsbox_cli_stop, true, "stop USER", "end the user's boxes and all in them" },
+	{ "explain", nsbox_cli_explain, false, "explain USER [--service SERVICE]",
 	  "what the policy says about a user" },
 };
 
@@ -81,13 +84,22 @@ static int help(FILE *to, int status)
 
 int main(int argc, char **argv)
 {
+	struct nsbox_error err;
+
 	if (argc < 2)
 		return help(stderr, NSBOX_EXIT_USAGE);
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)
 		return help(stdout, 0);
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-		if (strcmp(argv[1], verbs[i].name) == 0)
-			return verbs[i].run(argc - 1, argv + 1);
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(argv[1], verbs[i].name) != 0)
+			continue;
+		if (verbs[i].for_root && geteuid() != 0) {
+			(void)nsbox_error_say(&err, EPERM, "only root can use nsbox %s",
+					      verbs[i].name);
+			return nsbox_cli_fail(NSBOX_EXIT_FAILED, &err);
+		}
+		return verbs[i].run(argc - 1, argv + 1);
+	}
 	(void)fprintf(stderr, "nsbox: there is no verb %s\n", argv[1]);
 	return help(stderr, NSBOX_EXIT_USAGE);
 }

@@ -305,12 +305,13 @@ static int mount_tty(struct nsbox_box *box, struct nsbox_tty *tty, struct nsbox_
 	return r;
 }
 
-static struct nsbox_tty *find_tty(struct nsbox_box *box, dev_t rdev)
+static struct nsbox_tty *find_tty(struct nsbox_box *box, const struct stat *st)
 {
 	struct nsbox_tty *free = NULL;
 
 	for (int i = 0; i < NSBOX_BOX_TTYS_MAX; i++) {
-		if (box->ttys[i].sessions && box->ttys[i].rdev == rdev)
+		if (box->ttys[i].sessions && box->ttys[i].dev == st->st_dev &&
+		    box->ttys[i].rdev == st->st_rdev)
 			return &box->ttys[i];
 		if (!box->ttys[i].sessions && !free)
 			free = &box->ttys[i];
@@ -328,13 +329,13 @@ int nsbox_box_show_tty(struct nsbox_box *box, int fd, struct nsbox_error *err)
 
 	if (fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode))
 		return nsbox_error_say(err, EINVAL, "the caller's terminal is not a terminal");
-	tty = find_tty(box, st.st_rdev);
+	tty = find_tty(box, &st);
 	if (!tty)
 		return nsbox_error_say(err, EMFILE, "%d terminals of the host are in the box",
 				       NSBOX_BOX_TTYS_MAX);
 	if (tty->sessions++)
 		return (int)(tty - box->ttys);
-	*tty = (struct nsbox_tty){ .rdev = st.st_rdev, .fd = taken, .uid = st.st_uid,
+	*tty = (struct nsbox_tty){ .dev = st.st_dev, .rdev = st.st_rdev, .fd = taken, .uid = st.st_uid,
 				   .gid = st.st_gid, .sessions = 1 };
 	r = name_tty(fd, path, tty->name, err);
 	if (r == 0)
@@ -430,8 +431,6 @@ int nsbox_box_end(struct nsbox_box *box, struct nsbox_error *err)
 	if (r == 0)
 		nsbox_registry_leave(&box->record);
 	nsbox_decision_free(&box->policy);
-	free(box->shape);
-	box->shape = NULL;
 	box->has_cgroup = false;
 	return r;
 }

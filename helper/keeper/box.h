@@ -18,7 +18,7 @@ enum { NSBOX_BOX_TTYS_MAX = 32 };
 /* A terminal of the host that a session in the box keeps. */
 struct nsbox_tty {
 	char name[NSBOX_TTY_MAX];	/* below the box's /dev */
-	dev_t rdev;
+	dev_t dev, rdev;		/* which devpts, which terminal */
 	int fd;				/* O_PATH */
 	uid_t uid;			/* its owner before */
 	gid_t gid;
@@ -28,7 +28,6 @@ struct nsbox_tty {
 struct nsbox_box {
 	struct nsbox_record record;
 	struct nsbox_decision policy;
-	char *shape;			/* what joining logins must equal */
 	struct nsbox_ids ids;
 	struct nsbox_cgroup cgroup;
 	bool has_cgroup;

@@ -7,7 +7,7 @@
 #include "plan.h"
 #include "policy.h"
 
-enum { NSBOX_SHIFTED_MAX = 4 };
+enum { NSBOX_SHIFTED_MAX = 8 };
 
 struct nsbox_lent {
 	struct nsbox_plan content, mounts;

@@ -122,6 +122,30 @@ static void restore_terminal(const char *path, uint32_t base, uid_t uid, gid_t g
 		syslog(LOG_WARNING, "terminal %s cannot be given back: %m", path);
 }
 
+/*
+ * Forgets a dead keeper's socket and block, under the lock of all records: a
+ * successor may have taken the name, or the block, since it died.
+ */
+static void forget_socket(uid_t uid, const char *name)
+{
+	struct sockaddr_un sa;
+	cleanup_close int held = lock(NULL);
+
+	if (held >= 0 && !is_live(uid, name) && socket_address(uid, name, &sa) == 0)
+		(void)unlink(sa.sun_path);
+}
+
+static void forget_block(uint32_t base)
+{
+	cleanup_close int held = lock(NULL), fd = -EBADF;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "%s/%u", IDS_DIR, base);
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (held >= 0 && fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		(void)unlink(path);
+}
+
 /* Ends what a dead keeper's record names. Returns 0 when nothing of it is left. */
 static int clear_box(uid_t uid, const char *box, int record_fd)
 {
@@ -129,7 +153,7 @@ static int clear_box(uid_t uid, const char *box, int record_fd)
 	FILE *f = fdopen(dup(record_fd), "r");
 	cleanup_fclose FILE *record = f;
 	struct nsbox_cgroup cg;
-	char line[256], path[256];
+	char line[256];
 	uint32_t base = 0;
 	unsigned int u, g;
 
@@ -139,16 +163,16 @@ static int clear_box(uid_t uid, const char *box, int record_fd)
 	while (record && fgets(line, sizeof(line), record)) {
 		char name[128];
 
-		if (sscanf(line, "socket %127s", name) == 1) {
-			(void)snprintf(path, sizeof(path), "%s/%u/%s", NSBOX_RUN_DIR, uid, name);
-			(void)unlink(path);
-		} else if (sscanf(line, "block %u", &base) == 1) {
-			(void)snprintf(path, sizeof(path), "%s/%u", IDS_DIR, base);
-			(void)unlink(path);
-		} else if (sscanf(line, "terminal %127s %u %u", name, &u, &g) == 3) {
+		if (sscanf(line, "socket %127s", name) == 1)
+			forget_socket(uid, name);
+		else if (sscanf(line, "terminal %127s %u %u", name, &u, &g) == 3)
 			restore_terminal(name, base, u, g);
-		}
+		else
+			(void)sscanf(line, "block %u", &base);
 	}
+	/* Last: until here nobody else's terminal can have an id of it. */
+	if (base)
+		forget_block(base);
 	return 0;
 }
 

@@ -51,6 +51,7 @@ struct server {
 	time_t since;
 	uint64_t idle_since_ms;	/* when the last session ended; 0: there is one */
 	bool ending;
+	bool joined;		/* somebody has: the caller's cgroup can be left now */
 };
 
 static struct session *add_session(struct server *s, int sock)
@@ -173,30 +174,19 @@ static int show_terminals(struct server *s, struct session *session, struct nsbo
 	return 0;
 }
 
-/* An OPEN that comes to a box that is there. */
+/*
+ * An OPEN that comes to a box that is there: by its name, which the caller has
+ * from the policy as it is now, so there is nothing to weigh again.
+ */
 static int join_existing(struct server *s, struct session *session, struct nsbox_packet *packet,
 			 struct nsbox_error *err)
 {
-	struct nsbox_answer answer cleanup_answer = { .shape = NULL };
-	char name[NSBOX_SOCKET_MAX];
-	int r = nsbox_answer_open(&packet->msg.u.open, &answer, err);
+	const struct nsbox_msg_open *open = &packet->msg.u.open;
+	int r;
 
-	if (r == 0 && answer.decision.action == NSBOX_ACTION_DENY)
-		r = -EACCES;
-	if (r < 0)
-		return r;
-	if (answer.decision.action == NSBOX_ACTION_PASS) {
-		(void)nsbox_msg_send_type(session->sock, NSBOX_MSG_PASS, NULL);
-		end_session(s, session);
-		return 0;
-	}
-	/* Another service, or the policy or the groups have changed: another box. */
-	if (strcmp(answer.shape, s->box.shape) != 0) {
-		nsbox_answer_socket(&answer, name);
-		send_elsewhere(session->sock, name);
-		end_session(s, session);
-		return 0;
-	}
+	if (strcmp(open->box, s->box.record.socket) != 0 || open->unfit.code)
+		return nsbox_error_say(err, EPROTO, "the caller wants box %.40s of this keeper",
+				       open->box);
 	r = know_caller(session, packet, err);
 	if (r == 0)
 		r = show_terminals(s, session, packet, err);
@@ -260,6 +250,7 @@ static int handle(struct server *s, struct session *session, struct nsbox_packet
 	} else if (session->stage == STAGE_JOINING && type == NSBOX_MSG_JOINED) {
 		session->stage = STAGE_LIVE;
 		session->sock = nsbox_close(session->sock);
+		s->joined = true;
 	} else if (type == NSBOX_MSG_FAILED) {
 		end_session(s, session);
 	} else {
@@ -416,7 +407,7 @@ static void serve(struct server *s)
 
 	while (!s->ending && r == 0) {
 		r = turn(s);
-		if (!left && s->n > 0 && s->sessions[0].stage >= STAGE_LIVE) {
+		if (!left && s->joined) {
 			left = true;
 			leave_caller(s);
 		}
@@ -499,12 +490,8 @@ static int keep_box(struct server *s, int first, struct nsbox_packet *packet,
 		    struct nsbox_answer *answer, struct nsbox_error *err)
 {
 	struct session *session;
-	char name[NSBOX_SOCKET_MAX];
-	int r;
-
-	nsbox_answer_socket(answer, name);
-	r = nsbox_registry_enter(answer->identity.subject.uid, name, answer->decision.scope,
-				 &s->box.record, err);
+	int r = nsbox_registry_enter(answer->identity.subject.uid, answer->box,
+				     answer->decision.scope, &s->box.record, err);
 
 	if (r == 1) {
 		send_elsewhere(first, s->box.record.socket);
@@ -514,8 +501,6 @@ static int keep_box(struct server *s, int first, struct nsbox_packet *packet,
 		return r;
 	s->box.policy = answer->decision;
 	memset(&answer->decision, 0, sizeof(answer->decision));
-	s->box.shape = answer->shape;
-	answer->shape = NULL;
 	session = add_session(s, first);
 	r = session ? build(s, session, packet, &answer->identity.subject, err) :
 		      nsbox_error_set(err, ENOMEM, "the first session");
@@ -536,7 +521,7 @@ int nsbox_server_run(int first)
 {
 	static struct server s = { .box = NSBOX_BOX_INIT };
 	struct nsbox_packet packet cleanup_packet = { .n_fds = 0 };
-	struct nsbox_answer answer cleanup_answer = { .shape = NULL };
+	struct nsbox_answer answer cleanup_answer = { .box = "" };
 	struct nsbox_error err;
 	int r = nsbox_msg_recv(first, nsbox_now_ms() + OPEN_TIMEOUT_MS, &packet, &err);
 

@@ -57,9 +57,9 @@ def a_login_sees_the_image(h):
 @test
 def the_users_name_groups_home_and_shell_are_there(h):
     out = h.ssh("ash", f"id; pwd; echo $HOME $SHELL; grep ash: /etc/passwd; {LOOK}").check().out
-    for part in ("uid=1201(ash)", "gid=1201(ash)", "1600(students)", "1500(nsbox)", "/home/ash\n/home/ash /bin/sh\n",
-                 "ash:x:1201:1201:Ash,,,:/home/ash:/bin/sh"):
+    for part in ("uid=1201(ash)", "gid=1201(ash)", "1600(students)", "1500(nsbox)", "/home/ash\n/home/ash /bin/sh\n"):
         contains(out, part)
+    observe.field(out, r"^ash:x:1201:1201:[^:]*:/home/ash:/bin/sh$")
     in_box(out)
 
 
@@ -75,7 +75,7 @@ def the_home_is_the_users_own(h):
 def hostname_hosts_and_resolver_files_are_made(h):
     out = h.ssh("ash", "hostname; cat /etc/hostname; grep ash /etc/hosts; ls /etc").check().out
     eq(out.split()[:2], ["ash", "ash"], "hostname")
-    for name in ("passwd", "group", "hosts", "hostname", "nsswitch.conf", "resolv.conf"):
+    for name in ("passwd", "group", "hosts", "hostname", "resolv.conf"):
         contains(out.split(), name, "/etc")
 
 
@@ -147,17 +147,17 @@ def files_of_root_in_the_image_belong_to_root_of_the_box(h):
 
 @test
 def a_setuid_file_of_the_image_is_never_root_of_the_host(h):
-    shutil.copy("/bin/busybox", f"{TREE}/bin/suid")
-    os.chmod(f"{TREE}/bin/suid", 0o4755)
+    shutil.copy("/bin/busybox", f"{TREE}/bin/busybox-suid")
+    os.chmod(f"{TREE}/bin/busybox-suid", 0o4755)
     try:
-        h.start(h.ssh_argv("ash", "exec /bin/suid sleep 77777"))
+        h.start(h.ssh_argv("ash", "exec /bin/busybox-suid sleep 77777"))
         p = observe.wait_until(lambda: [p for p in observe.processes() if p.boxed and "77777" in p.cmdline
                                         and "suid" in p.cmdline], 10, "the setuid program runs")[0]
         base, size = block(p.pid)
         for number in p.uids + p.gids:
             assert base <= number < base + size, f"{p}: {p.uids} {p.gids}"
     finally:
-        os.unlink(f"{TREE}/bin/suid")
+        os.unlink(f"{TREE}/bin/busybox-suid")
 
 
 @test
@@ -189,7 +189,7 @@ def a_shell_that_the_image_lacks_is_replaced(h):
     t.expect(r"\$ ")
     eq(t.ask("echo $((6 * 7))"), "42", "an interactive shell")
     in_box(h.run(["su", "-", "zoe", "-c", LOOK]).check().out)
-    in_box(h.run(["sudo", "-u", "zoe", "-i", LOOK]).check().out)
+    in_box(h.run(["sudo", "-u", "zoe", "-i", *LOOK.split()]).check().out)
 
 
 @test

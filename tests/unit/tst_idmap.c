@@ -56,7 +56,10 @@ static void ordinary(void)
 	OK(nsbox_id_map_outside(&ids.data_uids, 1001) == BASE + 1001, "own files are the user's");
 	OK(nsbox_id_map_outside(&ids.data_uids, 0) == 0, "root's files stay the host's root's");
 	OK(nsbox_id_map_outside(&ids.data_uids, 1002) == 1002, "another's files stay another's");
-	OK(nsbox_id_map_outside(&ids.data_gids, 6) == BASE + 6, "a group of the user is in the block");
+	OK(nsbox_id_map_outside(&ids.data_gids, 3000) == BASE + 3000,
+	   "files of the user's group are his group's");
+	OK(nsbox_id_map_outside(&ids.box_gids, 6) == BASE + 6, "disk is a number of the box");
+	OK(nsbox_id_map_outside(&ids.data_gids, 6) == 6, "files of disk stay the host's disk's");
 	OK(nsbox_id_map_outside(&ids.data_gids, 7) == 7, "a group that he is not in is not");
 	OK(nsbox_id_map_outside(&ids.data_uids, BASE + 5) == UINT32_MAX,
 	   "ids of the block are a hole in the data map");
