@@ -11,6 +11,10 @@ PAMDIR ?= $(if $(MULTIARCH),/lib/$(MULTIARCH)/security,/lib/security)
 BUILD ?= build
 PKG_CONFIG ?= pkg-config
 
+# A build directory remembers what it was made with, so that `make install BUILD=...`
+# installs that and does not make it anew.
+-include $(BUILD)/settings.mk
+
 # make WERROR=1, SAN=address,undefined, WITHOUT=<a name in pam_nsbox/defence.h>
 WERROR ?=
 SAN ?=
@@ -60,17 +64,20 @@ $(BUILD)/pam_nsbox.so: $(MODULE_OBJECTS) pam_nsbox/module.map
 	$(Q)$(CC) -shared $(MODULE_LDFLAGS) $(LDFLAGS) -Wl,--no-undefined \
 		-Wl,--version-script=pam_nsbox/module.map -o $@ $(MODULE_OBJECTS) -lpam
 
-$(BUILD)/nsbox-keeper: $(call objects,$(KEEPER))
+SAN_OPTIONS := $(if $(findstring address,$(SAN)),tests/san/options.c)
+
+$(BUILD)/nsbox-keeper: $(call objects,$(KEEPER) $(SAN_OPTIONS))
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp
 
-$(BUILD)/nsbox: $(call objects,$(CLI))
+$(BUILD)/nsbox: $(call objects,$(CLI) $(SAN_OPTIONS))
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
 
 # A change of the flags (another PREFIX, WITHOUT, SAN) rebuilds.
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
+	@printf '%s\n' 'SAN ?= $(SAN)' 'WITHOUT ?= $(WITHOUT)' 'WERROR ?= $(WERROR)' > $(BUILD)/settings.mk
 	@echo '$(CC) $(CFLAGS) $(CPPFLAGS) $(subst ','"'"',$(OWN_CFLAGS))' | cmp -s - $@ || \
 		echo '$(CC) $(CFLAGS) $(CPPFLAGS) $(subst ','"'"',$(OWN_CFLAGS))' > $@
 

@@ -39,6 +39,31 @@ static int get_passwd(const char *name, struct nsbox_identity *id, struct nsbox_
 	return r;
 }
 
+/*
+ * Is this the errno of a look-up that could not be made, and not of one that
+ * found nothing? getgrnam(3) lists what "not found" may look like.
+ */
+static bool is_failure(int code)
+{
+	switch (code) {
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case EIO:
+	case EINTR:
+	case EAGAIN:
+	case ETIMEDOUT:
+	case EINVAL:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * getgrouplist() has no way to say that a source failed: it returns what the
+ * others know. A group less may be a box less, so its errno is looked at.
+ */
 static int get_gids(struct nsbox_identity *id, struct nsbox_error *err)
 {
 	int n = 64, r = -1;
@@ -49,8 +74,12 @@ static int get_gids(struct nsbox_identity *id, struct nsbox_error *err)
 		if (!bigger)
 			return nsbox_error_set(err, ENOMEM, "looking up groups");
 		id->gids = bigger;
+		errno = 0;
 		r = getgrouplist(id->pw.pw_name, id->pw.pw_gid, id->gids, &n);
 	}
+	if (r >= 0 && is_failure(errno))
+		return nsbox_error_set(err, errno, "the name service cannot tell the groups of %.60s",
+				       id->pw.pw_name);
 	if (r < 0)
 		return nsbox_error_say(err, E2BIG, "the user is in more than %d groups",
 				       GROUPS_MAX);
@@ -69,7 +98,12 @@ static int get_group_names(struct nsbox_identity *id, struct nsbox_error *err)
 	for (size_t i = 0; r == 0 && i < id->subject.n_groups; i++) {
 		struct group gr, *found = NULL;
 
-		if (getgrgid_r(id->gids[i], &gr, buf, NSS_BUF * 16, &found) != 0 || !found)
+		r = getgrgid_r(id->gids[i], &gr, buf, NSS_BUF * 16, &found);
+		if (!found && is_failure(r))
+			return nsbox_error_set(err, r, "the name service cannot tell the name of "
+					       "group %u", id->gids[i]);
+		r = 0;
+		if (!found)
 			continue;	/* a gid without a name stays a number */
 		id->group_names[i] = strdup(found->gr_name);
 		if (!id->group_names[i])
@@ -84,11 +118,15 @@ static int get_alias(struct nsbox_identity *id, struct nsbox_error *err)
 {
 	cleanup_free char *buf = malloc(NSS_BUF);
 	struct passwd pw, *found = NULL;
+	int r;
 
 	if (!buf)
 		return nsbox_error_set(err, ENOMEM, "looking the uid up");
-	if (getpwuid_r(id->pw.pw_uid, &pw, buf, NSS_BUF, &found) != 0 || !found ||
-	    strcmp(found->pw_name, id->pw.pw_name) == 0)
+	r = getpwuid_r(id->pw.pw_uid, &pw, buf, NSS_BUF, &found);
+	if (!found && is_failure(r))
+		return nsbox_error_set(err, r, "the name service cannot tell the name of uid %u",
+				       id->pw.pw_uid);
+	if (!found || strcmp(found->pw_name, id->pw.pw_name) == 0)
 		return 0;
 	id->alias = strdup(found->pw_name);
 	return id->alias ? 0 : nsbox_error_set(err, ENOMEM, "looking the uid up");

@@ -24,7 +24,12 @@ static int check_alive(int init, struct nsbox_error *err)
 {
 	struct pollfd pfd = { .fd = init, .events = POLLIN };
 
-	if (poll(&pfd, 1, 0) < 0)
+	int r;
+
+	do
+		r = poll(&pfd, 1, 0);
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
 		return nsbox_error_set(err, errno, "poll of the box's init");
 	if (pfd.revents)
 		return nsbox_error_say(err, ESRCH, "the box ended while the session was opened");

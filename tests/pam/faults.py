@@ -90,8 +90,12 @@ def in_jobs(users, items, work):
     threads = [threading.Thread(target=job, args=(user,), daemon=True) for user in users]
     for t in threads:
         t.start()
-    for t in threads:
-        t.join()
+    try:
+        for t in threads:
+            t.join()
+    finally:    # also when the test runs out of time
+        with lock:
+            queue.clear()
     if errors:
         raise errors[0]
     return results

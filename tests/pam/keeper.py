@@ -28,9 +28,6 @@ test -e ./inject || exec {REAL}
 exec strace -q -o "$PWD/keeper.trace" $(cat ./inject) {REAL}
 """
 
-ORDER = {"keeper": {}, "init": {}}
-runs = {"error": [], "kill": [], "init": []}
-
 
 def prepare(h):
     setup(h, HANGERS)
@@ -83,10 +80,6 @@ def plain(h, user):
     return Report(r.out)
 
 
-def block(user, h):
-    return h.users[user].uid
-
-
 def processes_of(h, user):
     """Keepers and boxes of one user, by what only they have: the cgroup's name, the trace that is written."""
     uid = h.users[user].uid
@@ -107,7 +100,7 @@ def files_of(h, user):
             [f for f in observe.state_files() if f"/run/nsbox/{uid}" in f])
 
 
-def judge(h, user, report, killed, limit=4):
+def judge(h, user, report, killed, limit=2):
     """What is wrong after a run, as words; then the next login, which must be fine."""
     problems = []
     if report.code not in (SUCCESS, SYSTEM_ERR, ABORT) or report.code == SESSION_ERR:
@@ -143,9 +136,11 @@ def judge(h, user, report, killed, limit=4):
     if after.code != SUCCESS or not after.boxed:
         problems.append(f"the next login: {after.code} {after.messages}")
     try:
-        wait_until(lambda: not files_of(h, user), 3, "")
+        wait_until(lambda: not files_of(h, user), 2, "")
     except observe.TimedOut:
         problems.append(f"left after the next login: {files_of(h, user)}")
+    for p in processes_of(h, user):     # so that the next run begins as this one did
+        os.kill(p.pid, signal.SIGKILL)
     return problems
 
 
@@ -191,6 +186,24 @@ def tell(found):
 
 
 # ------------------------------------------------------------ the keeper
+
+@test(timeout=60)
+def no_failure_of_a_look_up_or_of_the_policy_lets_a_boxed_user_out(h):
+    """All calls from OPEN to the first thing that is made."""
+    calls = learn(h)
+    first = next(i for i, c in enumerate(calls) if c.name == "recvmsg")
+    last = next(i for i, c in enumerate(calls) if c.name == "mkdir")
+    calls = [c for c in calls[first + 1:last] if c.name not in faults.CANNOT_FAIL]
+
+    def one(user, c):
+        report = call_under(h, user, f"-e inject={c.name}:error={faults.error_for(c)}:when={c.when}")
+        hit = faults.injected(f"/root/{user}/keeper.trace")[0]
+        wait_until(lambda: not processes_of(h, user) and not files_of(h, user), 3, f"all is gone after {c}")
+        return f"{hit or c}: code 0, not in a box" if report.code == SUCCESS and not report.boxed else None
+    found = faults.in_jobs(USERS, calls, one)
+    diagnose(f"{len(calls)} calls")
+    complain([f for f in found if f])
+
 
 @test(timeout=150)
 def the_keepers_calls_fail(h):

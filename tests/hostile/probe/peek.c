@@ -31,8 +31,47 @@ static int try_file(int pid, const char *name, int flags)
 	return fd < 0 ? errno : 0;
 }
 
-static int try_mem(int pid) { return try_file(pid, "mem", O_RDWR); }
-static int try_maps(int pid) { return try_file(pid, "maps", O_RDONLY); }
+/* Opening is not enough: of a process that is ending these open, and are empty. */
+static int read_maps(int pid, char *text, size_t size)
+{
+	char path[64];
+	int fd, code;
+	ssize_t n;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	n = read(fd, text, size - 1);
+	code = n < 0 ? errno : n == 0 ? ESRCH : 0;
+	text[n < 0 ? 0 : n] = '\0';
+	(void)close(fd);
+	return code;
+}
+
+static int try_maps(int pid)
+{
+	char text[4096];
+
+	return read_maps(pid, text, sizeof(text));
+}
+
+static int try_mem(int pid)
+{
+	char path[64], text[4096], c;
+	int fd, code;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	code = read_maps(pid, text, sizeof(text));
+	if (code == 0 && pread(fd, &c, 1, (off_t)strtoul(text, NULL, 16)) != 1)
+		code = errno;
+	(void)close(fd);
+	return code;
+}
+
 static int try_root(int pid) { return try_file(pid, "root", O_PATH | O_DIRECTORY); }
 static int try_cwd(int pid) { return try_file(pid, "cwd", O_PATH | O_DIRECTORY); }
 
@@ -45,7 +84,8 @@ static int try_environ(int pid)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno;
-	r = read(fd, &c, 1) < 0 ? errno : 0;
+	errno = 0;
+	r = read(fd, &c, 1) == 1 ? 0 : errno ? errno : ESRCH;
 	(void)close(fd);
 	return r;
 }
