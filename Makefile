@@ -47,7 +47,8 @@ CLIENT := $(filter-out pam_nsbox/pam_nsbox.c,$(wildcard pam_nsbox/*.c)) $(POLICY
 MODULE := $(wildcard pam_nsbox/*.c) $(POLICY)
 LIB := $(wildcard helper/lib/*.c)
 SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c pam_nsbox/hierarchy.c \
-	pam_nsbox/deprivilege.c pam_nsbox/identity.c pam_nsbox/answer.c
+	pam_nsbox/deprivilege.c pam_nsbox/identity.c pam_nsbox/answer.c \
+	pam_nsbox/pidfd.c
 KEEPER := $(SHARED) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildcard helper/keeper/*.c)
 CLI := $(CLIENT) $(LIB) $(wildcard helper/cli/*.c)
 

@@ -4,12 +4,12 @@
 #include "cleanup.h"
 #include "defence.h"
 #include "deprivilege.h"
+#include "pidfd.h"
 
 #include <aliases.h>
 #include <grp.h>
 #include <netdb.h>
 #include <nss.h>
-#include <poll.h>
 #include <pwd.h>
 #include <sched.h>
 #include <shadow.h>
@@ -19,36 +19,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* A pidfd is readable once its process has ended (pidfd_open(2)). */
 static int check_alive(int init, struct nsbox_error *err)
 {
-	struct pollfd pfd = { .fd = init, .events = POLLIN };
+	int r = nsbox_pidfd_alive(init, err);
 
-	int r;
-
-	do
-		r = poll(&pfd, 1, 0);
-	while (r < 0 && errno == EINTR);
-	if (r < 0)
-		return nsbox_error_set(err, errno, "poll of the box's init");
-	if (pfd.revents)
+	if (r == 0)
 		return nsbox_error_say(err, ESRCH, "the box ended while the session was opened");
-	return 0;
-}
-
-/* The process behind a pidfd, as numbered here; "Pid:" of fdinfo (pidfd_open(2)). */
-static int pid_of(int pidfd, struct nsbox_error *err)
-{
-	char path[64], line[128];
-	cleanup_fclose FILE *f = NULL;
-	int pid;
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "Pid: %d", &pid) == 1 && pid > 0)
-			return pid;
-	return nsbox_error_say(err, ESRCH, "the box's init cannot be found in /proc");
+	return r < 0 ? r : 0;
 }
 
 static int compare_inodes(const uint64_t is[NSBOX_NS_COUNT], const uint64_t want[NSBOX_NS_COUNT],
@@ -68,7 +45,7 @@ static int check_init(const struct nsbox_msg_join *to, int init, struct nsbox_er
 {
 	cleanup_close int dir = -EBADF;
 	uint64_t ino[NSBOX_NS_COUNT];
-	int r = pid_of(init, err);
+	int r = nsbox_pidfd_pid(init, err);
 
 	if (r < 0)
 		return r;

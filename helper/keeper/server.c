@@ -5,6 +5,7 @@
 #include "box.h"
 #include "cleanup.h"
 #include "defence.h"
+#include "pidfd.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -112,21 +113,6 @@ static void send_elsewhere(int sock, const char *name)
 	(void)nsbox_msg_send(sock, &msg, NULL, 0, NULL);
 }
 
-/* The pid behind a pidfd, in our own pid namespace: fdinfo's "Pid:" (pidfd_open(2)). */
-static int pid_of(int pidfd, struct nsbox_error *err)
-{
-	char path[64], line[128];
-	cleanup_fclose FILE *f = NULL;
-	int pid;
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "Pid: %d", &pid) == 1 && pid > 0)
-			return pid;
-	return nsbox_error_say(err, ESRCH, "the caller has ended or cannot be seen in /proc");
-}
-
 /* Step two of an open: the caller gets the way into its cgroups. */
 static int send_cgroups(struct server *s, struct session *session, struct nsbox_error *err)
 {
@@ -157,7 +143,7 @@ static int know_caller(struct session *session, struct nsbox_packet *packet,
 	if (packet->n_fds < 1 || packet->n_fds > 1 + TTYS_MAX)
 		return nsbox_error_say(err, EPROTO, "OPEN came with %u descriptors", packet->n_fds);
 	session->pidfd = take_fd(&packet->fds[0]);
-	session->pid = pid_of(session->pidfd, err);
+	session->pid = nsbox_pidfd_pid(session->pidfd, err);
 	return session->pid < 0 ? session->pid : 0;
 }
 

@@ -200,7 +200,6 @@ def box_root_reaches_nothing_of_init(h):
 
     def attack(h):
         found = outcome(h)
-        print("#", found)
         return {"mem", "fd"} <= {w for w, r in found.items() if r == "ok"}
     both(h, "dumpable", attack)
     eq({w: r for w, r in outcome(h).items() if r == "ok"}, {}, "ways into init")
