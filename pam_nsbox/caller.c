@@ -12,8 +12,12 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-/* Made by init in every box, owned by box root. */
-#define BOX_MARKER "/run/.nsbox"
+bool nsbox_sees_marker(void)
+{
+	struct stat st;
+
+	return lstat(NSBOX_MARKER, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0;
+}
 
 enum nsbox_place nsbox_caller_place(struct nsbox_error *why)
 {
@@ -25,7 +29,7 @@ enum nsbox_place nsbox_caller_place(struct nsbox_error *why)
 	 * A joined caller stays in the host's pid namespace, so the box's /proc
 	 * has no "self" for it: no answer there says nothing, the marker does.
 	 */
-	if (lstat(BOX_MARKER, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0)
+	if (nsbox_sees_marker())
 		return NSBOX_PLACE_BOX;
 	(void)nsbox_error_say(why, EPERM, "this process is in a user namespace that is not nsbox's "
 			      "(a container, or a unit with PrivateUsers=): log in on the host");

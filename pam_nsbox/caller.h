@@ -38,6 +38,12 @@ enum nsbox_place {
 	NSBOX_PLACE_OTHER,	/* somebody else's user namespace */
 };
 
+/* Made by init in every box, owned by box root. */
+#define NSBOX_MARKER "/run/.nsbox"
+
+/* Is the marker where it is in a box, and its owner uid 0 as seen from here? */
+bool nsbox_sees_marker(void);
+
 /* Where the calling process is. A failure to tell is NSBOX_PLACE_OTHER and @why. */
 enum nsbox_place nsbox_caller_place(struct nsbox_error *why);
 

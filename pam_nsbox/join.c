@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The join: see join.h. The order of nsbox_join() is the security of nsbox. */
 #include "join.h"
+#include "caller.h"
 #include "cleanup.h"
 #include "defence.h"
 #include "deprivilege.h"
@@ -160,6 +161,17 @@ static int close_descriptors_at_exec(struct nsbox_error *err)
 	return 0;
 }
 
+/*
+ * setns() gives the root of the mount namespace: is that the box's? The host
+ * has no such file, and none there would be owned by what is uid 0 here.
+ */
+static int check_root(struct nsbox_error *err)
+{
+	if (!nsbox_sees_marker())
+		return nsbox_error_say(err, EPERM, "the root after the join is not the box's");
+	return 0;
+}
+
 /* The steps after setns(): all of them, in this order, whatever one of them says. */
 static int settle(const struct nsbox_join_plan *plan, struct nsbox_error *err)
 {
@@ -180,6 +192,8 @@ static int settle(const struct nsbox_join_plan *plan, struct nsbox_error *err)
 		r = nsbox_drop_caps(to->bounding_caps, to->caller_caps, err);
 	if (r == 0)
 		r = close_descriptors_at_exec(err);
+	if (r == 0)
+		r = check_root(err);
 	if (r == 0)
 		r = nsbox_ns_read_inodes(plan->ns_dir, true, ino, err);
 	if (r == 0)

@@ -331,20 +331,48 @@ static int mount_kernel(const struct nsbox_init *init, struct nsbox_error *err)
 	return r;
 }
 
-/* pivot_root(2), NOTES: with both "." the old root lies over the new one and is taken off. */
-static int pivot(struct nsbox_error *err)
+/*
+ * setns() puts a joining process on top of whatever is mounted on the root, not
+ * where init stands: nothing may be left there, or the join ends on the host's
+ * root. In mountinfo (proc(5)) field 5 is the mount point.
+ */
+static int check_root(struct nsbox_error *err)
+{
+	cleanup_fclose FILE *f = fopen("/proc/self/mountinfo", "re");
+	cleanup_free char *line = NULL;
+	char point[8];
+	size_t size = 0;
+	unsigned int n = 0;
+
+	while (f && getline(&line, &size, f) > 0)
+		if (sscanf(line, "%*s %*s %*s %*s %7s", point) == 1 && strcmp(point, "/") == 0)
+			n++;
+	if (n != 1)
+		return nsbox_error_say(err, EIO, "%u file systems are mounted on the box's root "
+				       "and not one", n);
+	return 0;
+}
+
+/*
+ * pivot_root(2), NOTES: with both "." the old root comes to lie over the new
+ * one, and umount takes what is topmost there. With an image that is first the
+ * stage, which lay over the old root.
+ */
+static int pivot(bool image, struct nsbox_error *err)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
 
 	if (syscall(SYS_pivot_root, ".", ".") < 0)
 		return nsbox_error_set(err, errno, "pivot_root");
+	if (image && umount2(".", MNT_DETACH) < 0)
+		return nsbox_error_set(err, errno, "umount of the stage");
 	if (umount2(".", MNT_DETACH) < 0)
 		return nsbox_error_set(err, errno, "umount of the old root");
 	if (chdir("/") < 0)
 		return nsbox_error_set(err, errno, "chdir to the new root");
 	if (syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &attr, sizeof(attr)) < 0)
 		return nsbox_error_set(err, errno, "make the root read-only");
-	return 0;
+	return check_root(err);
 }
 
 int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err)
@@ -365,7 +393,7 @@ int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err)
 	if (r == 0)
 		r = mount_kernel(init, err);
 	if (r == 0)
-		r = pivot(err);
+		r = pivot(image, err);
 	return r;
 }
 

@@ -10,6 +10,8 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <syslog.h>
@@ -51,6 +53,7 @@ struct server {
 	size_t n, room;
 	time_t since;
 	uint64_t idle_since_ms;	/* when the last session ended; 0: there is one */
+	int signals;		/* signalfd: SIGTERM and SIGINT end the box in good order */
 	bool ending;
 	bool joined;		/* somebody has: the caller's cgroup can be left now */
 };
@@ -327,26 +330,27 @@ static int poll_timeout(const struct server *s)
 static int turn(struct server *s)
 {
 	size_t n = s->n;
-	cleanup_free struct pollfd *fds = calloc(2 + 2 * n, sizeof(*fds));
+	cleanup_free struct pollfd *fds = calloc(3 + 2 * n, sizeof(*fds));
 
 	if (!fds)
 		return -ENOMEM;
 	fds[0] = (struct pollfd){ .fd = s->box.record.listener, .events = POLLIN };
 	fds[1] = (struct pollfd){ .fd = s->box.pidfd, .events = POLLIN };
+	fds[2] = (struct pollfd){ .fd = s->signals, .events = POLLIN };
 	for (size_t i = 0; i < n; i++) {
-		fds[2 + 2 * i] = (struct pollfd){ .fd = s->sessions[i].sock, .events = POLLIN };
-		fds[3 + 2 * i] = (struct pollfd){ .fd = s->sessions[i].pidfd, .events = POLLIN };
+		fds[3 + 2 * i] = (struct pollfd){ .fd = s->sessions[i].sock, .events = POLLIN };
+		fds[4 + 2 * i] = (struct pollfd){ .fd = s->sessions[i].pidfd, .events = POLLIN };
 	}
-	if (poll(fds, 2 + 2 * n, poll_timeout(s)) < 0 && errno != EINTR)
+	if (poll(fds, 3 + 2 * n, poll_timeout(s)) < 0 && errno != EINTR)
 		return -errno;
-	if (fds[1].revents)
-		s->ending = true;	/* init has died */
+	if (fds[1].revents || fds[2].revents)
+		s->ending = true;	/* init has died, or somebody asks us to end */
 	for (size_t i = 0; i < n; i++) {
 		struct session *session = &s->sessions[i];
 
-		if (fds[2 + 2 * i].revents)
+		if (fds[3 + 2 * i].revents)
 			read_session(s, session);
-		if (fds[3 + 2 * i].revents && session->stage != STAGE_OVER)
+		if (fds[4 + 2 * i].revents && session->stage != STAGE_OVER)
 			end_session(s, session);
 	}
 	if (fds[0].revents)
@@ -386,10 +390,24 @@ static void leave_caller(struct server *s)
 		       err.msg);
 }
 
+/* After the box is made: until then a signal ends the keeper, and init with it. */
+static int catch_signals(void)
+{
+	sigset_t mask;
+
+	(void)sigemptyset(&mask);
+	(void)sigaddset(&mask, SIGTERM);
+	(void)sigaddset(&mask, SIGINT);
+	(void)sigprocmask(SIG_BLOCK, &mask, NULL);
+	return signalfd(-1, &mask, SFD_CLOEXEC);
+}
+
 static void serve(struct server *s)
 {
 	bool left = false;
 	int r = 0;
+
+	s->signals = catch_signals();
 
 	while (!s->ending && r == 0) {
 		r = turn(s);

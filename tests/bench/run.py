@@ -190,7 +190,7 @@ def machine(always_warm):
     else:
         warm = "favordynmods off (warm: by floor warm)"
     return (f"as measured on Linux {os.uname().release}, {os.cpu_count()} cpus ({model}), "
-            f"cgroup {layout}, {warm}")
+            f"cgroup {layout}, {warm}, load {os.getloadavg()[0]:.1f}")
 
 
 def main():

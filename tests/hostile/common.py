@@ -19,7 +19,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../lib"))
 import host
 import observe
-from tap import eq
 from throwaway import REPO
 
 POLICY = """\
@@ -78,7 +77,7 @@ def without(h, *left_out):
         put_in_place(build_dir())
 
 
-def both(h, left_out, attack, stopped_by=()):
+def both(h, left_out, attack):
     """attack(h) returns whether it worked: it must without the defences, and must not with them.
 
     left_out: one name, or several of which each alone suffices to stop the attack.
@@ -161,19 +160,3 @@ def init_of(pid):
 
 def box_base(pid):
     return observe.to_host(pid, 0)
-
-
-def is_boxed(pid):
-    return observe.Process(pid).boxed
-
-
-def last_line(text):
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else ""
-
-
-def must_be_in(text, part):
-    """For controls: the attack's program really ran."""
-    if part not in text:
-        raise AssertionError(f"the probe did not say {part!r}: {text!r}")
-    return text

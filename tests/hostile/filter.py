@@ -125,7 +125,7 @@ def no_call_about_keys(h):
 NAMESPACE_CALLS = ["unshare", "clone", "clone3", "unshare-80", "clone-80", "clone3-80"]
 
 
-@test
+@test(timeout=120)
 def no_user_namespace_by_any_call(h):
     both(h, ("usernsmax", "seccomp"),
          lambda h: "ok" in try_calls(h, NAMESPACE_CALLS).values())

@@ -228,7 +228,7 @@ def many_logins(h):
         h.run(["su", "alice", "-c", "true"]).check()
 
 
-@test
+@test(timeout=180)
 def box_root_reaches_nothing_of_sshd_while_people_log_in(h):
     """The child after authentication is a copy of the monitor, with the host's private keys, until it execs.
 

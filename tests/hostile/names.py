@@ -101,7 +101,7 @@ def loaded_by(found, program):
     return any(m.startswith(f"evil-{program}-uid0") for m in found)
 
 
-@test
+@test(timeout=180)
 def sshd_runs_no_code_of_the_box_by_key_or_password_with_or_without_a_pty(h):
     with without(h, "nss"):
         for how in SSH:

@@ -2,14 +2,12 @@
 """Trees that a user owns: whatever they make of a home, a rootfs or a name, the keeper follows nothing of it."""
 
 import os
-import re
 import shutil
 import socket
 import subprocess
 
-from common import both, compile_probe, observe, policy, prepare, restore
-from observe import wait_until
-from tap import contains, eq, lacks, main, test
+from common import both, compile_probe, host, observe, policy, prepare
+from tap import eq, lacks, main, test
 
 POOL = "/srv/pool"              # alice may rename in it
 HOME = f"{POOL}/alice"
@@ -31,8 +29,7 @@ def before_each(h):
     h.policy(policy())
     h.set_user("alice", home=HOME)
     for name in os.listdir(POOL):
-        path = f"{POOL}/{name}"
-        shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+        remove(f"{POOL}/{name}")
     real_home(h, HOME)
 
 
@@ -45,6 +42,14 @@ def real_home(h, path):
 def link(target, path):
     os.symlink(target, path)
     os.lchown(path, 1001, 1001)
+
+
+def remove(path):
+    """Whatever it is; rmtree would wait for ever to open a FIFO."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
 
 
 def marker(h):
@@ -62,11 +67,11 @@ def a_usual_home_works(h):
 
 @test
 def a_home_that_is_a_symlink_in_a_place_of_the_users_is_not_followed(h):
-    shutil.rmtree(HOME)
+    remove(HOME)
     link(QUARANTINE, HOME)
     both(h, "symlink", lambda h: marker(h) == "quarantine")
-    eq(marker(h), "", "what is lent")
-    h.wait_for_log("symlink in a directory that others than root can write")
+    r = h.run(["nsbox", "run", "alice", "--", "true"])
+    assert r.code and "symlink in a directory that others than root can write" in r.err, r
 
 
 @test
@@ -100,9 +105,7 @@ def a_symlink_that_root_made_is_followed(h):
 @test
 def a_home_that_leads_to_another_users_or_roots_is_refused(h):
     for target in ("/home/bob", "/root", "/", "/etc", "../../root", "bob/../../../home/bob"):
-        shutil.rmtree(HOME, ignore_errors=True)
-        if os.path.lexists(HOME):
-            os.unlink(HOME)
+        remove(HOME)
         link(target, HOME)
         eq(marker(h), "", f"what is lent for a link to {target}")
     for home in ("/home/bob", "/root", "/", "/etc", "/usr", "/home/bob/", "/home/../home/bob", "/home/alice/../bob",
@@ -113,7 +116,7 @@ def a_home_that_leads_to_another_users_or_roots_is_refused(h):
             assert name not in r.out.split(), f"home {home}: {r}"
 
 
-@test(timeout=90)
+@test(timeout=150)
 def a_home_swapped_while_logging_in_is_hers_or_refused(h):
     swap = shutil.copy(compile_probe("swap"), "/usr/local/bin/swap")
     other = f"{POOL}/other"
@@ -139,20 +142,13 @@ def a_home_swapped_while_logging_in_is_hers_or_refused(h):
 
 # ------------------------------------------------------------ odd files
 
-def quickly(h, *argv, timeout=8):
-    """Refused or not, it does not hang."""
-    return h.run(list(argv), timeout=timeout)
-
-
 @test
 def a_home_that_is_no_directory_is_refused_at_once(h):
     for make in (os.mkfifo, lambda p: h.write(p, "file"), lambda p: socket.socket(socket.AF_UNIX).bind(p)):
-        shutil.rmtree(HOME, ignore_errors=True)
-        if os.path.lexists(HOME):
-            os.unlink(HOME)
+        remove(HOME)
         make(HOME)
         os.chown(HOME, 1001, 1001)
-        r = quickly(h, "nsbox", "run", "alice", "--", "touch", "/tmp/ran")
+        r = h.run(["nsbox", "run", "alice", "--", "true"], timeout=8)
         assert r.code != 0, f"{make}: {r}"
 
 
@@ -161,7 +157,7 @@ def odd_files_in_the_home_neither_hang_nor_stop_a_login(h):
     h.set_user("alice", home="/home/alice")
     for name in (".ssh", ".bashrc.d", ".config", ".hushlogin", "run", "proc", "dev"):
         path = f"/home/alice/{name}"
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
         os.mkfifo(path)
         os.chown(path, 1001, 1001)
     eq(h.ssh("alice", "echo in", password="alice-secret", timeout=15).check().out, "in\n", "login")
@@ -169,8 +165,7 @@ def odd_files_in_the_home_neither_hang_nor_stop_a_login(h):
 
 
 @test
-def a_home_of_thousand_mounts_and_names_is_no_way_out(h):
-    """Names in the home that are names of the box's own places."""
+def links_in_the_home_lead_to_the_box_only(h):
     for name in ("etc", "usr", "dev", "proc"):
         link(f"/proc/1/root/{name}", f"{HOME}/{name}")
     link("/proc/self/root", f"{HOME}/root")
@@ -220,6 +215,7 @@ def an_image_with_hostile_links_shows_nothing_of_the_host(h):
                          ("etc/shells", "/root/marker"), ("etc/nsswitch.conf", "/root/marker")):
         os.symlink(target, f"{path}/{name}")
     r = run_in(h, path, "sh", "-c", "cat /etc/passwd /etc/group /etc/shells /etc/nsswitch.conf /etc/hostname")
+    assert "alice:x:1001:" in r.out, f"the box did not run: {r}"
     for secret in ("$5$", "root\n"):
         lacks(r.out.replace("root:x", ""), secret, "files in the box's /etc")
     for name in ("etc", "home", "proc", "dev", "run", "tmp", "sys"):
@@ -244,17 +240,12 @@ def nobody_but_root_gets_at_the_keepers(h):
                 "for t in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM):\n"
                 "  try: socket.socket(socket.AF_UNIX, t).connect(p); print('connected')\n  except OSError: pass\n")
         eq(h.run([*mallory, "/usr/bin/python3", "-c", code, path]).out, "", f"mallory and {path}")
-    for argv in (["nsbox", "run", "alice", "--", "id"], ["nsbox", "stop", "alice"], [h_keeper()], [h_keeper(), "alice"]):
+    for argv in (["nsbox", "run", "alice", "--", "id"], ["nsbox", "stop", "alice"], [host.KEEPER], [host.KEEPER, "alice"]):
         r = h.run([*mallory, *argv], timeout=10)
         assert r.code != 0 and "uid=" not in r.out, r
     assert s.popen.poll() is None, "mallory ended alice's session"
     names = [line.split()[-1] for line in observe.read("/proc/net/unix").splitlines() if "@" in line]
     eq([n for n in names if "nsbox" in n], [], "abstract sockets, which have no permissions")
-
-
-def h_keeper():
-    import host
-    return host.KEEPER
 
 
 main(setup, before_each=before_each)

@@ -79,6 +79,7 @@ class Hierarchy:
         self.options = options          # v1 mount data: "pids", "cpu,cpuacct", "name=systemd"
         self.version = version
         self.top = version == 2 and mountpoint == "/sys/fs/cgroup"
+        self.mountpoint = mountpoint
         self.parent = os.path.normpath(mountpoint + own_path)
         self.dir = os.path.join(self.parent, f"{MARK}-{os.getpid()}")
 
@@ -95,11 +96,14 @@ class Hierarchy:
         _try_write(os.path.join(self.dir, "pids.max"), os.environ.get("NSBOX_TEST_PIDS", "8000"))
 
     def remove_stale(self):
-        """Directories of runs that were killed with SIGKILL."""
-        for entry in os.listdir(self.parent):
-            pid = entry[len(MARK) + 1:]
-            if entry.startswith(MARK + "-") and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
-                _rmdirs(os.path.join(self.parent, entry))
+        """Directories of runs that were killed with SIGKILL, wherever those ran."""
+        for where, dirs, _ in os.walk(self.mountpoint):
+            if where.count("/") - self.mountpoint.count("/") >= 4:
+                dirs.clear()
+            for entry in [d for d in dirs if d.startswith(MARK + "-")]:
+                dirs.remove(entry)
+                if not os.path.exists("/proc/" + entry[len(MARK) + 1:]):
+                    _rmdirs(os.path.join(where, entry))
 
 
 def hierarchies():

@@ -357,6 +357,18 @@ def the_box_has_no_other_home_and_an_empty_var(h):
 
 
 @test
+def a_home_behind_a_symlink_of_the_administrator(h):
+    os.makedirs("/srv/disk2")
+    os.symlink("/srv/disk2", "/home/more")
+    h.add_user("linked", 1106, groups=["nsbox"], home="/home/more/linked")
+    out = h.ssh("linked", f"pwd; echo x > made; ls -a; {LOOK}").check().out
+    contains(out, "/home/more/linked\n")
+    contains(out, ".bashrc")
+    eq(os.stat("/srv/disk2/linked/made").st_uid, 1106, "owner on the disk")
+    in_box(out)
+
+
+@test
 def init_leaves_its_marker(h):
     s = h.session("alice")
     st = os.stat(f"/proc/{s.pid}/root/run/.nsbox")

@@ -539,6 +539,13 @@ def root_notices_nothing(h):
 
 
 @test
+def another_name_of_uid_0_notices_nothing(h):
+    h.add_user("toor", 0, 0, groups=["nsbox"], home="/root", make_home=False)
+    on_host(h.ssh("toor", LOOK).check().out)
+    on_host(h.run(["su", "-", "toor", "-c", LOOK]).check().out)
+
+
+@test
 def a_user_who_is_passed_notices_nothing(h):
     unaffected(h, "carol")
 

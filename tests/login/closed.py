@@ -308,6 +308,21 @@ def with_a_home_that_is_a_file(h):
 
 
 @test
+def with_a_home_that_is_the_hosts_root_or_a_system_directory(h):
+    for home in ("/", "/etc", "/usr", "/var", "/root", "/proc", "/dev"):
+        h.set_user("alice", home=home)
+        try:
+            mark = h.log_mark()
+            r = h.run(["su", "alice", "-c", "touch /home/alice/came-in-by-su; ls -d /work /etc/nsbox /var/log/syslog.test"], cwd="/")
+            assert r.code != 0 and not r.out.strip(), f"home {home}: {r}"
+            nothing_ran("alice", f"su with the home {home}")
+            h.wait_for_log(f"nsbox.*{re.escape(home)}", since=mark)
+        finally:
+            h.set_user("alice", home="/home/alice")
+    get_in(h)
+
+
+@test
 def with_a_shell_that_the_box_lacks_and_no_other(h):
     shutil.copy("/bin/busybox", "/srv/sh")
     h.set_user("alice", shell="/srv/sh")

@@ -310,6 +310,19 @@ def the_keeper_starts_clean_whatever_the_caller_is_like(h):
 
 
 @test
+def a_caller_in_namespaces_of_its_own_gets_the_same_box(h):
+    first = observe.nsinos(h.session("alice").pid)
+    alone = ["unshare", "--mount", "--net", "--uts", "--ipc", "sh", "-c",
+             "mount -t tmpfs of-the-caller /home && mount -t tmpfs of-the-caller /tmp && exec su - alice -c \"$1\"", "sh"]
+    eq(in_box(h.run(alone + [LOOK]).check().out), first, "namespaces")
+    h.settle()
+    out = h.run(alone + [f"ls -a; cat /proc/self/mounts; {LOOK}"]).check().out      # now it starts the keeper too
+    contains(out, ".bashrc", "the home")
+    lacks(out, "of-the-caller", "mounts of the box")
+    in_box(out)
+
+
+@test
 def the_users_limits_hold_inside(h):
     h.write("/etc/security/limits.d/alice.conf", "alice - nofile 123\nalice - nproc 77\n")
     try:

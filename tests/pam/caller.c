@@ -14,7 +14,8 @@
  * --child		one child of our own lives meanwhile
  * --pam-user=NAME	PAM_USER after pam_start
  * --tty=NAME --rhost=NAME
- * --nproc=N		RLIMIT_NPROC
+ * --nproc=N		the soft RLIMIT_NPROC
+ * --warm		the user and the groups have been looked up before, as su and sshd do
  * --wait		wait(NULL) after the open, as shadow's login does
  * --times=N		open N times and say how long each took, in ns
  * --run=COMMAND	fork, sh -c COMMAND, wait: the session's program
@@ -27,7 +28,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <grp.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -337,6 +340,18 @@ static pid_t start_child(void)
 	return pid;
 }
 
+/* Loads what the name service loads once in a process. */
+static void warm_up(const char *user)
+{
+	gid_t gids[256];
+	int n = 256;
+
+	if (getpwnam(user))
+		getgrouplist(user, 0, gids, &n);
+	getgrgid(0);
+	getpwuid(0);
+}
+
 /* ---- PAM ---- */
 
 static int converse(int n, const struct pam_message **msg, struct pam_response **resp, void *data)
@@ -409,7 +424,7 @@ static void run(const char *command)
 int main(int argc, char **argv)
 {
 	enum { O_SIGCHLD = 256, O_THREAD, O_FD0, O_USERNS, O_CHILD, O_PAMUSER, O_TTY, O_RHOST,
-	       O_NPROC, O_WAIT, O_TIMES, O_RUN, O_HOLD, O_CLOSE, O_FRESH };
+	       O_NPROC, O_WAIT, O_TIMES, O_RUN, O_HOLD, O_CLOSE, O_FRESH, O_WARM };
 	static const struct option options[] = {
 		{ "sigchld", 1, 0, O_SIGCHLD }, { "thread", 0, 0, O_THREAD },
 		{ "fd0", 1, 0, O_FD0 }, { "userns", 0, 0, O_USERNS }, { "child", 0, 0, O_CHILD },
@@ -417,12 +432,13 @@ int main(int argc, char **argv)
 		{ "nproc", 1, 0, O_NPROC }, { "wait", 0, 0, O_WAIT }, { "times", 1, 0, O_TIMES },
 		{ "run", 1, 0, O_RUN }, { "hold", 0, 0, O_HOLD }, { "close", 0, 0, O_CLOSE },
 		{ "fresh", 0, 0, O_FRESH },
+		{ "warm", 0, 0, O_WARM },
 		{ 0, 0, 0, 0 },
 	};
 	const char *sigchld = "count", *fd0 = NULL, *pam_user = NULL, *tty = NULL, *rhost = NULL;
 	const char *command = NULL;
 	bool thread = false, userns = false, child = false, waits = false, hold = false;
-	bool closes = false, fresh = false;
+	bool closes = false, fresh = false, warm = false;
 	const struct pam_conv conv = { .conv = converse };
 	pam_handle_t *pamh = NULL;
 	struct rlimit nproc;
@@ -441,8 +457,10 @@ int main(int argc, char **argv)
 		case O_TTY: tty = optarg; break;
 		case O_RHOST: rhost = optarg; break;
 		case O_NPROC:
-			nproc.rlim_cur = nproc.rlim_max = strtoul(optarg, NULL, 10);
-			setrlimit(RLIMIT_NPROC, &nproc);
+			getrlimit(RLIMIT_NPROC, &nproc);
+			nproc.rlim_cur = strtoul(optarg, NULL, 10);
+			if (setrlimit(RLIMIT_NPROC, &nproc) < 0)
+				fail("setrlimit");
 			break;
 		case O_WAIT: waits = true; break;
 		case O_TIMES: times = atoi(optarg); break;
@@ -450,6 +468,7 @@ int main(int argc, char **argv)
 		case O_HOLD: hold = true; break;
 		case O_CLOSE: closes = true; break;
 		case O_FRESH: fresh = true; break;
+		case O_WARM: warm = true; break;
 		default: return 98;
 		}
 	}
@@ -464,6 +483,8 @@ int main(int argc, char **argv)
 		fail("/proc/self");
 	/* sshd and login have theirs open already; else our first line would open it. */
 	openlog("caller", LOG_NDELAY, LOG_AUTHPRIV);
+	if (warm)
+		warm_up(argv[optind + 2]);
 	set_signals(sigchld);
 	if (child)
 		pid = start_child();

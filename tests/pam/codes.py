@@ -134,7 +134,7 @@ def full_run(h):
 @contextlib.contextmanager
 def mounted_over(h, source, target):
     h.run(["mount", "--bind", source, target]).check()
-    before, h.idle_mounts = h.idle_mounts, observe.mounts()
+    before, h.idle_mounts = h.idle_mounts, host.mounted_things()
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ import observe
 from observe import wait_until
 from tap import diagnose, eq, main, test
 
-REAL = host.KEEPER + ".real"
+REAL = host.PREFIX + "/libexec/real/nsbox-keeper"
 HANGERS = tuple(f"hang{i}" for i in range(14))
 USERS = ("alice", "bob")
 
@@ -28,11 +28,14 @@ test -e ./inject || exec {REAL}
 exec strace -q -o "$PWD/keeper.trace" $(cat ./inject) {REAL}
 """
 
+bases = {}      # the first id of a block: the uid whose box it was
+
 
 def prepare(h):
     setup(h, HANGERS)
     global elsewhere
     elsewhere = faults.cgroup_elsewhere()
+    os.makedirs(os.path.dirname(REAL))
     os.rename(host.KEEPER, REAL)
     h.write(host.KEEPER, WRAPPER, 0o755)
     for user in (*USERS, *HANGERS):
@@ -81,17 +84,26 @@ def plain(h, user):
 
 
 def processes_of(h, user):
-    """Keepers and boxes of one user, by what only they have: the cgroup's name, the trace that is written."""
+    """Keepers and boxes of one user, by what only they have: the cgroup's name, the block of ids, the trace."""
     uid = h.users[user].uid
+    bases.update({int(base): int(owner) for base in os.listdir("/run/nsbox/ids")
+                  for owner in observe.read("/run/nsbox/ids/" + base, "0").split()[:1]} if os.path.isdir("/run/nsbox/ids") else {})
     mine = []
     for p in observe.processes():
         if p.zombie:
             continue
         if any(f"/nsbox/{uid}-" in path for path in observe.cgroups_of(p.pid).values()):
             mine.append(p)
+        elif any(owner == uid and 0 <= p.uids[1] - base < 65536 + 1024 for base, owner in bases.items()):
+            mine.append(p)
         elif p.cmdline.startswith("strace ") and f"/root/{user}/" in p.cmdline:
             mine.append(p)
     return mine
+
+
+def helpers():
+    """What any keeper clones for a moment; one that stays is left over."""
+    return [p for p in observe.boxed() if p.name == "nsbox-keeper"]
 
 
 def files_of(h, user):
@@ -127,6 +139,12 @@ def judge(h, user, report, killed, limit=2):
         wait_until(lambda: not processes_of(h, user), limit, "")
     except observe.TimedOut:
         problems.append(f"alive after {limit} s: {processes_of(h, user)}")
+    for p in helpers():
+        try:
+            wait_until(lambda: p.pid not in [q.pid for q in helpers()], 1, "")
+        except observe.TimedOut:
+            problems.append(f"a helper of a keeper is left: {p}")
+            os.kill(p.pid, signal.SIGKILL)
     if not killed:
         try:
             wait_until(lambda: not files_of(h, user), 1, "")
@@ -212,8 +230,8 @@ def the_keepers_calls_fail(h):
     items = [(c, f"error={('EIO', 'ENOMEM')[i % 2] if c.name != 'clone3' else 'EAGAIN'}")
              for i, c in enumerate(faults.spread(calls, 150))]
     found = faults.in_jobs(USERS, items, lambda user, item: shoot(h, user, item))
-    h.wait_gone()
     tell(found)
+    h.wait_gone()
 
 
 @test(timeout=150)
@@ -221,10 +239,12 @@ def the_keeper_crashes(h):
     calls = learn(h)
     talk = [c for c in calls if c.name in ("sendmsg", "recvmsg", "poll", "clone3", "clone")]
     others = [c for c in calls if c not in talk]
-    items = [(c, "signal=KILL") for c in talk + faults.spread(others, 90 - len(talk))]
+    # A helper of a moment old is the easiest to forget: it is not ready to die yet.
+    young = [c for before, c in zip(calls, calls[1:]) if before.name == "clone"] * 6
+    items = [(c, "signal=KILL") for c in talk + young + faults.spread(others, 70)]
     found = faults.in_jobs(USERS, items, lambda user, item: shoot(h, user, item))
-    h.wait_gone()
     tell(found)
+    h.wait_gone()
 
 
 @test(timeout=60)
@@ -256,29 +276,32 @@ def with_init(h, user, build, strace):
 
     def attach(p):
         def stopped():
-            for k in observe.keepers():
-                if k.status["State"].startswith(("T", "t")) and trace_of(k) == where:
-                    return k
             assert p.poll() is None, "the caller ended before its keeper was stopped"
-            return None
-        k = wait_until(stopped, 5, f"the keeper of {user} is stopped")
+            return "--- stopped by SIGSTOP ---" in observe.read(where + "/keeper.trace")
+        wait_until(stopped, 5, f"the keeper of {user} is stopped")
+        k = next(k for k in observe.keepers() if trace_of(k) == where)
         init = wait_until(lambda: [q for q in observe.processes() if q.ppid == k.pid], 3, "there is an init")[0]
         tracers.append(h.start(["strace", "-q", "-p", str(init.pid), "-o", where + "/init.trace", *strace]))
         wait_until(lambda: observe.Process(init.pid).status["TracerPid"].strip() != "0", 3, "strace has init")
         os.kill(k.pid, signal.SIGCONT)
     report = call_under(h, user, f"-e inject={build.name}:signal=STOP:when={build.when}", attach)
+    for t in tracers:   # ends with init, and reaps it
+        t.wait(15)
     return report
 
 
 def trace_of(k):
     """The directory whose trace the parent of this keeper writes."""
-    found = re.search(r"(/root/\w+)/keeper\.trace", observe.Process(k.ppid).cmdline)
+    found = re.search(r"(/root/\w+)/keeper\.trace", observe.read(f"/proc/{k.ppid}/cmdline"))
     return found and found[1]
 
 
-def build_message(calls):
-    """The keeper's BUILD: its first sendmsg to init."""
-    return [c for c in calls if c.name == "sendmsg" and not c.text.startswith("3,")][0]
+def before_build(calls):
+    """The keeper's call before its first message to init: a signal there comes when init has heard nothing."""
+    start = next(i for i, c in enumerate(calls) if c.name == "clone3")
+    first = next(i for i, c in enumerate(calls) if i > start and c.name == "sendmsg" and not c.text.startswith("3,"))
+    assert first - 1 > start, "init is told at once: there is no call to stop the keeper at"
+    return calls[first - 1]
 
 
 def learn_init(h, build):
@@ -294,37 +317,39 @@ def shoot_init(h, user, build, item):
     c, what = item
     report = with_init(h, user, build, ["-e", f"inject={c.name}:{what}:when={c.when}"])
     trace = f"/root/{user}/init.trace"
-    hit = faults.injected(trace)[0] or (str(c) if "KILL" in what and "killed by SIGKILL" in observe.read(trace) else None)
+    hit = faults.injected(trace)[0]
+    if "signal" in what and re.search("killed by SIGKILL|stopped by SIGSTOP", observe.read(trace)):
+        hit = str(c)
     return Run(c, what, report, hit, judge(h, user, report, False, 6))
 
 
 @test(timeout=150)
 def inits_calls_fail(h):
-    build = build_message(learn(h))
+    build = before_build(learn(h))
     calls = [c for c in learn_init(h, build) if c.name not in faults.CANNOT_FAIL]
     diagnose(f"init makes {len(calls)} calls from BUILD to READY")
     items = [(c, f"error={('EIO', 'ENOMEM', 'EPERM')[i % 3]}") for i, c in enumerate(faults.spread(calls, 80))]
     found = faults.in_jobs(USERS, items, lambda user, item: shoot_init(h, user, build, item))
-    h.wait_gone()
     tell(found)
+    h.wait_gone()
 
 
 @test(timeout=100)
 def init_crashes(h):
-    build = build_message(learn(h))
+    build = before_build(learn(h))
     items = [(c, "signal=KILL") for c in faults.spread(learn_init(h, build), 20)]
     found = faults.in_jobs(USERS, items, lambda user, item: shoot_init(h, user, build, item))
-    h.wait_gone()
     tell(found)
+    h.wait_gone()
 
 
 @test(timeout=60)
 def init_hangs(h):
-    build = build_message(learn(h))
-    calls = [c for c in learn_init(h, build) if c.name not in faults.CANNOT_FAIL or c.name == "exit_group"]
-    pairs = dict(zip(HANGERS, faults.spread(calls, 6)))
+    build = before_build(learn(h))
+    calls = [c for c in learn_init(h, build) if c.name not in faults.CANNOT_FAIL]
+    pairs = dict(zip(HANGERS, faults.spread(calls, 8)))
     found = faults.in_jobs(list(pairs), list(pairs), lambda _, user: shoot_init(
-        h, user, build, (pairs[user], "delay_enter=10000000")))
+        h, user, build, (pairs[user], "signal=STOP")))
     h.wait_gone(12)
     for r in found:
         diagnose(f"{r}: code {r.report.code} after {r.report.took[0] / 1e9:.1f} s {r.report.messages}")

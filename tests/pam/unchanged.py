@@ -268,16 +268,21 @@ def an_interrupted_call_is_made_again(h):
 
 @test
 def a_refusal_on_the_way_to_rescue_gives_the_limit_back(h):
-    h.policy(POLICY + "[user alice]\npids_max = 10\n")     # full but for 8: every session goes to rescue
+    h.policy(POLICY + "[user alice]\npids_max = 10\n")
     options = ("--nproc=12",)
-    r, trace = traced(h, "alice", options=options)
+    p = h.start([CALLER, "--run=sleep 60 & sleep 60 & cat", CONFDIR, "only", "alice"], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE)
+    wait_until(lambda: len([q for q in observe.boxed() if q.name == "sleep"]) == 2, 5, "a session fills the box")
+    r, _ = traced(h, "alice", options=options)
     eq(r.code, SUCCESS, f"code ({r.messages})")
     limits = [int(r.after["rlimit.6"][0].split()[0]), int(r.before["rlimit.6"][0].split()[0])]
     assert limits[0] > limits[1], f"RLIMIT_NPROC was not raised: this is not rescue ({limits})"
-    h.wait_gone()
-    r, trace = traced(h, "alice", "-e", "inject=setns:error=EPERM:when=1", options=options)
+    r, _ = traced(h, "alice", "-e", "inject=setns:error=EPERM:when=1", options=options)
     eq(r.code, SYSTEM_ERR, f"code ({r.messages})")
     eq(r.after["rlimit.6"], r.before["rlimit.6"], "RLIMIT_NPROC")
+    p.stdin.close()
+    p.wait(5)
+    p.stdout.close()
 
 
 main(prepare)

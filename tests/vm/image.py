@@ -47,6 +47,7 @@ exec /payload/init
 """
 
 SIZE = "3G"
+HOSTNAME = "testvm"
 
 
 def cache_dir():
@@ -54,7 +55,7 @@ def cache_dir():
 
 
 def key(suite):
-    shape = [suite, SIZE, INIT] + sorted(PACKAGES) + INITRD_MODULES
+    shape = [suite, SIZE, HOSTNAME, INIT] + sorted(PACKAGES) + INITRD_MODULES
     return hashlib.sha256("\0".join(shape).encode()).hexdigest()[:16]
 
 
@@ -103,8 +104,11 @@ def finish(root, out):
     with open(init, "w") as f:
         f.write(INIT)
     os.chmod(init, 0o755)
-    with open(root + "/etc/fstab", "w") as f:
-        f.write("/dev/vda / ext4 rw,relatime 0 1\n")
+    files = {"fstab": "/dev/vda / ext4 rw,relatime 0 1\n", "hostname": HOSTNAME + "\n",
+             "hosts": "127.0.0.1 localhost %s\n" % HOSTNAME, "resolv.conf": ""}
+    for name, text in files.items():    # some were this machine's
+        with open(os.path.join(root, "etc", name), "w") as f:
+            f.write(text)
     for name in ("vmlinuz", "initrd.img"):
         shutil.copyfile(os.path.realpath(os.path.join(root, name)), os.path.join(out, name))
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, os.path.join(out, "root.ext4"), SIZE],

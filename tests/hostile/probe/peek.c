@@ -202,7 +202,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2)
 		return 2;
-	(void)alarm(60);
+	(void)alarm(150);
 	if (strcmp(argv[1], "watch") == 0) {
 		(void)printf("watching\n");
 		(void)fflush(stdout);

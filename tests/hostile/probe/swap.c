@@ -11,7 +11,7 @@ int main(int argc, char **argv)
 	struct pollfd in = { .fd = 0, .events = POLLIN };
 	long n = 0;
 
-	(void)alarm(60);
+	(void)alarm(150);
 	if (argc != 3)
 		return 2;
 	do {
