@@ -115,7 +115,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(TESTABLE))
 	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp
 
 # The real thing: each program makes a throwaway host of its own. root only.
-SUITES := $(filter-out %/common.py,$(wildcard tests/pam/*.py tests/login/*.py tests/hostile/*.py))
+SUITES := $(filter-out %/common.py %/builds.py %/harness.py,$(wildcard tests/pam/*.py tests/login/*.py tests/hostile/*.py))
 
 # Ends with the line "N passed, N failed". NSBOX_MUST_WORK=1 makes a skip a failure.
 check: all $(UNIT)
@@ -126,7 +126,7 @@ SAN_BUILD ?= build-san
 SAN_ENV := ASAN_OPTIONS=detect_leaks=0
 check-all: all $(UNIT)
 	NSBOX_BUILD=$(BUILD) NSBOX_SAN_BUILD=$(SAN_BUILD) tests/run $(RUN_FLAGS) $(UNIT) \
-		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES)
+		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/vm/run.py
 
 check-unit: $(UNIT)
 	tests/run $(UNIT)
@@ -143,7 +143,7 @@ demo: deps
 # What building, testing and the demo need, from Debian's archive.
 DEPS := gcc libc6-dev make libpam0g-dev libseccomp-dev libcap2-bin openssh-server \
 	openssh-client sudo cron python3 procps iproute2 util-linux busybox-static strace \
-	bubblewrap tmux vim less git keyutils
+	bubblewrap tmux vim less git keyutils e2fsprogs libcap-dev pamtester
 deps:
 	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(DEPS) 2>/dev/null | \
 		awk '$$2 == "installed" { print $$1 }' | sort > $(or $(TMPDIR),/tmp)/nsbox-have.$$$$; \
@@ -152,7 +152,7 @@ deps:
 	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -q -y --no-install-recommends $$missing; }
 
-CI_DEPS := clang gcc-multilib
+CI_DEPS := clang gcc-multilib mmdebstrap qemu-system-x86
 ci-deps:
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(CI_DEPS)
 

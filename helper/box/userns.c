@@ -45,11 +45,12 @@ int nsbox_userns_open(pid_t pid, struct nsbox_error *err)
 	return fd;
 }
 
-/* Waits to be killed: its namespace is all that is wanted of it. */
-static int wait_for_death(void *unused)
+/* Waits to be killed, by us or by our death: its namespace is all that is wanted of it. */
+static int wait_for_death(void *parent)
 {
-	(void)unused;
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (getppid() != *(const pid_t *)parent)
+		_exit(0);
 	for (;;)
 		(void)pause();
 	return 0;
@@ -59,10 +60,11 @@ int nsbox_userns_for_mounts(const struct nsbox_id_map *uids, const struct nsbox_
 			    struct nsbox_error *err)
 {
 	char stack[8192] __attribute__((aligned(16)));
+	pid_t self = getpid();
 	siginfo_t info;
 	int r, fd = -1;
 	/* Shares our memory and only pauses: nothing is copied, nothing is written. */
-	pid_t pid = clone(wait_for_death, stack + sizeof(stack), CLONE_NEWUSER | CLONE_VM, NULL);
+	pid_t pid = clone(wait_for_death, stack + sizeof(stack), CLONE_NEWUSER | CLONE_VM, &self);
 
 	if (pid < 0 && errno == ENOSPC)
 		return nsbox_error_say(err, ENOSPC, "no user namespace can be made: "

@@ -175,7 +175,7 @@ class Bench:
 
     def print_samples(self):
         for what, values in self.samples.items():
-            tenths = statistics.quantiles(values, n=10)
+            tenths = statistics.quantiles(values, n=10, method="inclusive")
             print(f"  {what}: p10 {tenths[0]:.2f}, p50 {self.p50(what):.2f}, p90 {tenths[8]:.2f} ms, "
                   f"n = {len(values)}")
 

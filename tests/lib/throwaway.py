@@ -261,7 +261,7 @@ def _mount_cgroups(groups):
                 os.symlink(g.name, "/sys/fs/cgroup/" + alias)
         if g.top:
             # Nothing may live in a v2 cgroup that gives controllers to its children.
-            os.mkdir(where + "/init")
+            os.makedirs(where + "/init", exist_ok=True)
             _try_write(where + "/init/cgroup.procs", "0")
             for ctrl in g.controllers(where):
                 _try_write(where + "/cgroup.subtree_control", "+" + ctrl)
@@ -395,6 +395,10 @@ def _run_c(groups, keep):
         with open(g.dir + "/cgroup.procs", "w") as f:
             f.write("0")
     unshare(CLONE_ALL)
+    for g in groups:
+        if g.top:       # C out of the way too, see _mount_cgroups()
+            os.mkdir(g.dir + "/init")
+            _try_write(g.dir + "/init/cgroup.procs", "0")
     init = os.fork()
     if init == 0:
         return _run_p(groups, keep)

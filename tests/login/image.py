@@ -65,7 +65,7 @@ def the_users_name_groups_home_and_shell_are_there(h):
 
 @test
 def the_home_is_the_users_own(h):
-    h.ssh("ash", "echo from the image > note; mkdir -p sub; touch sub/x").check()
+    in_box(h.ssh("ash", f"echo from the image > note; mkdir -p sub; touch sub/x; {LOOK}").check().out)
     eq(observe.read("/home/ash/note"), "from the image\n", "the file on the host")
     st = os.stat("/home/ash/sub/x")
     eq((st.st_uid, st.st_gid), (1201, 1201), "owner on the disk")
@@ -132,7 +132,7 @@ def the_image_is_read_only_even_for_root_of_the_box(h):
 @test
 def a_login_leaves_nothing_in_the_image(h):
     before = listing(TREE)
-    h.ssh("ash", "echo x > ~/x; tty", tty=True).check()
+    in_box(h.ssh("ash", f"echo x > ~/x; tty; {LOOK}", tty=True).check().out)
     h.wait_gone()
     eq(listing(TREE), before, "the image on the disk")
 

@@ -7,7 +7,7 @@ import re
 import shutil
 
 from common import (BOX_USERS, CALLER, EXEMPT, LIMIT, PERM_DENIED, POLICY, SESSION_ERR, SLACK, SUCCESS, SYSTEM_ERR,
-                    call, opened, our_lines, restore, service, setup, unchanged)
+                    call, log_mark, opened, our_lines, restore, service, setup, unchanged)
 import host
 import observe
 from observe import wait_until
@@ -27,7 +27,7 @@ def prepare(h):
 
 def let_alone(h, user, *options, **how):
     """Success, no word to anybody, nothing changed, nothing made."""
-    mark = h.log_mark()
+    mark = log_mark(h)
     state = observe.state_files()
     r = call(h, user, *options, "--close", **how)
     eq(r.code, SUCCESS, f"code for {user} ({r.messages})")
@@ -41,7 +41,7 @@ def let_alone(h, user, *options, **how):
 
 def refused(h, pattern, user="alice", *options, code=SYSTEM_ERR, but=(), **how):
     """The code, one line in the log, one sentence to the user, and the caller as it was."""
-    mark = h.log_mark()
+    mark = log_mark(h)
     r = call(h, user, *options, "--fresh", **how)
     eq(r.code, code, f"code for {user} ({r.messages})")
     eq(r.fresh, SUCCESS, "code of a close_session")
@@ -267,7 +267,7 @@ def a_denied_user_gets_permission_denied(h):
 @test
 def a_denied_user_is_denied_while_another_has_a_box(h):
     with holding(h, "alice"):
-        mark = h.log_mark()
+        mark = log_mark(h)
         r = call(h, "mallory")
         eq(r.code, PERM_DENIED, "code")
         eq(len(our_lines(h, mark)), 1, f"lines in {our_lines(h, mark)}")
@@ -277,7 +277,7 @@ def a_denied_user_is_denied_while_another_has_a_box(h):
 def a_user_denied_meanwhile_is_denied_although_the_box_is_there(h):
     with holding(h, "alice"):
         h.policy(POLICY + "[user alice]\naction = deny\n")
-        mark = h.log_mark()
+        mark = log_mark(h)
         r = call(h, "alice")
         eq(r.code, PERM_DENIED, f"code ({r.messages})")
         unchanged(r)

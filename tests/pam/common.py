@@ -16,7 +16,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../lib"))
 import host
 import observe
-from observe import wait_until
 from tap import eq
 
 SUCCESS, SYSTEM_ERR, PERM_DENIED, SESSION_ERR, IGNORE, ABORT = 0, 4, 6, 14, 25, 26
@@ -58,7 +57,8 @@ def setup(h, users=()):
 
 def service(h, name, args="", before="", control="required"):
     """A stack whose session part is `before` and our line."""
-    ours = "" if host.PLAIN else f"session {control} {host.MODULE} {args}".rstrip() + "\n"
+    module = "pam_permit.so" if host.PLAIN else host.MODULE
+    ours = f"session {control} {module} {args}".rstrip() + "\n"
     h.write(f"{CONFDIR}/{name}", before + ours)
 
 
@@ -130,6 +130,12 @@ def wait_log(h, mark):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
         s.sendto(token.encode(), "/dev/log")
     h.wait_for_log(token, since=mark)
+
+
+def log_mark(h):
+    """The end of the log, when what was said before is in it."""
+    wait_log(h, 0)
+    return h.log_mark()
 
 
 def our_lines(h, mark, but=r": box \S+ (opened|ended)"):

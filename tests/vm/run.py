@@ -27,7 +27,7 @@ import image
 
 REPO = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 BUILD = os.path.join(REPO, os.environ.get("NSBOX_BUILD", "build"))
-TIMEOUT = int(os.environ.get("NSBOX_VM_TIMEOUT", "600"))
+TIMEOUT = int(os.environ.get("NSBOX_VM_TIMEOUT", "540"))
 
 
 def product_built():
