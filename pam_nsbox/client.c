@@ -155,7 +155,7 @@ static int get_ready(struct conversation *c, struct nsbox_error *err)
 static enum nsbox_outcome enter(struct conversation *c, struct nsbox_error *err)
 {
 	const struct nsbox_msg_join *join = &c->in.msg.u.join;
-	struct nsbox_join_plan plan = { .ns_dir = -EBADF };
+	struct nsbox_join_plan plan = NSBOX_JOIN_PLAN_INIT;
 	struct nsbox_error back;
 	bool entered = false;
 	int r;
@@ -167,7 +167,10 @@ static enum nsbox_outcome enter(struct conversation *c, struct nsbox_error *err)
 		r = nsbox_join_prepare(join, c->in.fds[0], &plan, err);
 	if (r == 0)
 		r = nsbox_join(&plan, &entered, err);
-	plan.ns_dir = nsbox_close(plan.ns_dir);
+	if (entered)
+		plan.ns_dir = nsbox_close(plan.ns_dir);
+	else
+		nsbox_join_abandon(&plan);
 	if (r == 0) {
 		(void)nsbox_msg_send_type(c->sock, NSBOX_MSG_JOINED, NULL);
 		return NSBOX_ENTERED;

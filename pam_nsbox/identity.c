@@ -60,50 +60,89 @@ static bool is_failure(int code)
 	}
 }
 
-/*
- * getgrouplist() has no way to say that a source failed: it returns what the
- * others know. A group less may be a box less, so its errno is looked at.
- */
-static int get_gids(struct nsbox_identity *id, struct nsbox_error *err)
+/* One look-up of the gids: at most GROUPS_MAX of them, in memory the caller frees. */
+static int look_up_gids(const struct passwd *pw, gid_t **ret, size_t *ret_n,
+			struct nsbox_error *err)
 {
+	cleanup_free gid_t *gids = NULL;
 	int n = 64, r = -1;
 
 	while (r < 0 && n <= GROUPS_MAX) {
-		gid_t *bigger = realloc(id->gids, (size_t)n * sizeof(*bigger));
+		gid_t *bigger = realloc(gids, (size_t)n * sizeof(*bigger));
 
 		if (!bigger)
 			return nsbox_error_set(err, ENOMEM, "looking up groups");
-		id->gids = bigger;
+		gids = bigger;
 		errno = 0;
-		r = getgrouplist(id->pw.pw_name, id->pw.pw_gid, id->gids, &n);
+		r = getgrouplist(pw->pw_name, pw->pw_gid, gids, &n);
 	}
-	if (r >= 0 && is_failure(errno))
-		return nsbox_error_set(err, errno, "the name service cannot tell the groups of %.60s",
-				       id->pw.pw_name);
 	if (r < 0)
 		return nsbox_error_say(err, E2BIG, "the user is in more than %d groups",
 				       GROUPS_MAX);
-	id->subject.n_groups = (size_t)n;
+	if (is_failure(errno))
+		return nsbox_error_set(err, errno, "the name service cannot tell the groups of %.60s",
+				       pw->pw_name);
+	*ret = gids;
+	gids = NULL;
+	*ret_n = (size_t)n;
+	return 0;
+}
+
+/*
+ * getgrouplist() has no way to say that a source failed: it returns what the
+ * others know, and a group less may be a box less. So it is asked twice, and
+ * must say the same.
+ */
+static int get_gids(struct nsbox_identity *id, struct nsbox_error *err)
+{
+	cleanup_free gid_t *again = NULL;
+	size_t n = 0;
+	int r = look_up_gids(&id->pw, &id->gids, &id->subject.n_groups, err);
+
+	if (r == 0)
+		r = look_up_gids(&id->pw, &again, &n, err);
+	if (r < 0)
+		return r;
+	if (n != id->subject.n_groups || memcmp(again, id->gids, n * sizeof(*again)) != 0)
+		return nsbox_error_say(err, EAGAIN, "the name service does not say twice the same "
+				       "about the groups of %.60s", id->pw.pw_name);
+	return 0;
+}
+
+/* The entry of @gid; *ret NULL if it has none. Also that is asked twice. */
+static int find_group(gid_t gid, struct group *gr, char *buf, size_t size, struct group **ret,
+		      struct nsbox_error *err)
+{
+	int r = 0;
+
+	*ret = NULL;
+	for (int i = 0; i < 2 && !*ret; i++) {
+		r = getgrgid_r(gid, gr, buf, size, ret);
+		if (!*ret && is_failure(r))
+			return nsbox_error_set(err, r, "the name service cannot tell the name of "
+					       "group %u", gid);
+	}
 	return 0;
 }
 
 static int get_group_names(struct nsbox_identity *id, struct nsbox_error *err)
 {
-	cleanup_free char *buf = malloc(NSS_BUF * 16);
-	int r = 0;
+	const size_t size = NSS_BUF * 16;	/* a group may have many members */
+	cleanup_free char *buf = malloc(size);
+	struct group gr, *found;
+	int r;
 
 	id->group_names = calloc(id->subject.n_groups, sizeof(char *));
 	if (!buf || !id->group_names)
 		return nsbox_error_set(err, ENOMEM, "looking up groups");
+	/* Every system has it: a name service without it tells nothing. */
+	r = find_group(0, &gr, buf, size, &found, err);
+	if (r == 0 && !found)
+		r = nsbox_error_say(err, EIO, "the name service does not know group 0, so its word "
+				    "on the user's groups does not count");
 	for (size_t i = 0; r == 0 && i < id->subject.n_groups; i++) {
-		struct group gr, *found = NULL;
-
-		r = getgrgid_r(id->gids[i], &gr, buf, NSS_BUF * 16, &found);
-		if (!found && is_failure(r))
-			return nsbox_error_set(err, r, "the name service cannot tell the name of "
-					       "group %u", id->gids[i]);
-		r = 0;
-		if (!found)
+		r = find_group(id->gids[i], &gr, buf, size, &found, err);
+		if (r < 0 || !found)
 			continue;	/* a gid without a name stays a number */
 		id->group_names[i] = strdup(found->gr_name);
 		if (!id->group_names[i])

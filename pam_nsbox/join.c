@@ -97,17 +97,26 @@ static int nail_name_service(struct nsbox_error *err)
  * processes fill pids_max, which a limits.conf nproc would forbid. Best effort:
  * pids_max holds without it.
  */
-static void raise_nproc(uint32_t min_nproc)
+static void raise_nproc(struct nsbox_join_plan *plan, uint32_t min_nproc)
 {
 	struct rlimit rl;
 
 	if (min_nproc == 0 || getrlimit(RLIMIT_NPROC, &rl) < 0)
 		return;
+	plan->nproc = rl;
 	if (rl.rlim_max != RLIM_INFINITY && rl.rlim_max < min_nproc)
 		rl.rlim_max = min_nproc;
 	if (rl.rlim_cur != RLIM_INFINITY && rl.rlim_cur < min_nproc)
 		rl.rlim_cur = min_nproc;
-	(void)setrlimit(RLIMIT_NPROC, &rl);
+	plan->nproc_raised = setrlimit(RLIMIT_NPROC, &rl) == 0;
+}
+
+void nsbox_join_abandon(struct nsbox_join_plan *plan)
+{
+	if (plan->nproc_raised)
+		(void)setrlimit(RLIMIT_NPROC, &plan->nproc);
+	plan->nproc_raised = false;
+	plan->ns_dir = nsbox_close(plan->ns_dir);
 }
 
 int nsbox_join_prepare(const struct nsbox_msg_join *to, int init,
@@ -126,7 +135,7 @@ int nsbox_join_prepare(const struct nsbox_msg_join *to, int init,
 	dir = nsbox_ns_open_dir(0, err);
 	if (dir < 0)
 		return dir;
-	raise_nproc(to->min_nproc);
+	raise_nproc(ret_plan, to->min_nproc);
 	ret_plan->to = to;
 	ret_plan->init = init;
 	ret_plan->ns_dir = dir;

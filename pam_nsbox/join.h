@@ -9,21 +9,31 @@
 #include "error.h"
 #include "proto.h"
 
+#include <errno.h>
+#include <sys/resource.h>
+
 struct nsbox_join_plan {
 	const struct nsbox_msg_join *to;
 	int init;		/* pidfd of the box's init */
 	int ns_dir;		/* our own /proc/self/ns, opened on the host */
+	struct rlimit nproc;	/* as it was */
+	bool nproc_raised;
 };
+
+#define NSBOX_JOIN_PLAN_INIT { .ns_dir = -EBADF }
 
 /*
  * Everything that can be checked and done before the first irreversible call:
  * is init alive, are its namespaces those that the keeper named, is the name
- * service nailed down. Runs on the host, as root. Returns 0 and fills
- * ret_plan->ns_dir (the caller's to close), or a negative errno: nothing has
+ * service nailed down. Runs on the host, as root. Returns 0 and
+ * fills *ret_plan, or a negative errno: after nsbox_join_abandon() nothing has
  * changed, except that glibc's name service is on "files" for good.
  */
 int nsbox_join_prepare(const struct nsbox_msg_join *to, int init,
 		       struct nsbox_join_plan *ret_plan, struct nsbox_error *err);
+
+/* Puts back what prepare() has changed and closes what it holds. Idempotent. */
+void nsbox_join_abandon(struct nsbox_join_plan *plan);
 
 /*
  * Joins. Runs on the host as root and ends in the box as box root with

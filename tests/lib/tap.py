@@ -41,10 +41,10 @@ def _line(ok, name, note=""):
     print(f"{'ok' if ok else 'not ok'} {_count} - {name}{note}", flush=True)
 
 
-def diagnose(text):
+def diagnose(text, most=40):
     lines = str(text).splitlines()
-    if len(lines) > 60:
-        lines[30:-30] = [f"... {len(lines) - 60} lines ..."]
+    if len(lines) > most:
+        lines[most // 2:-most // 2] = [f"... {len(lines) - most} lines ..."]
     for line in lines:
         print("# " + line[:2000], flush=True)
 

@@ -12,7 +12,6 @@ the network go with their namespaces. When S is killed, C and P die with it (PDE
 """
 
 import ctypes
-import errno
 import fcntl
 import os
 import select

@@ -607,6 +607,7 @@ def the_terminal_is_exactly_as_it_was(h):
 def a_hundred_refusals_leave_nothing(h):
     h.policy(policy("[user alice]\nrootfs = /srv/nosuch\n"))
     h.run(["su", "alice", "-c", "true"], cwd="/")
+    h.wait_gone(2)
     before = (len(observe.processes()), len(observe.mounts()), observe.state_files(), observe.box_cgroups())
     for _ in range(100):
         assert h.run(["su", "alice", "-c", "true"], cwd="/").code != 0

@@ -4,7 +4,6 @@
 import os
 
 from common import LOOK, POLICY, all_differ, contains, eq, get_in, in_box, looked, policy, restore, setup
-import host
 import observe
 from observe import wait_until
 from tap import lacks, main, test

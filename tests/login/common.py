@@ -7,6 +7,7 @@
 
 import os
 import re
+import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
@@ -29,6 +30,9 @@ DOCKER, DISK = 999, 6
 
 # A shell command that prints the namespaces of what it runs (busybox's readlink takes one name only).
 LOOK = "ls -l /proc/self/ns"
+
+
+PROMPT = r"[$#] \Z"
 
 
 def policy(extra="", defaults=""):
@@ -108,3 +112,21 @@ def get_in(h, user="alice", **how):
         raise AssertionError(f"{user} cannot log in: {r}")
     contains(r.out, user, "id")
     return in_box(r.out)
+
+
+def as_root(h, pid, command):
+    """A shell command by root of the box."""
+    return h.enter(pid, "sh", "-c", command)
+
+
+def clean_homes(h):
+    """Before each test: the usual policy, nothing of an earlier test in the homes."""
+    restore(h)
+    for name in os.listdir("/home/alice"):
+        if not name.startswith("."):
+            path = "/home/alice/" + name
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+    for name in os.listdir("/root"):
+        if name.startswith("ready.") or name == "clone":
+            path = "/root/" + name
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)

@@ -2,25 +2,11 @@
 """How sessions join: one box for all of them, everything of the caller as it should be."""
 
 import os
-import time
 
 from common import LOOK, all_differ, block, contains, eq, in_box, looked, only_init, policy, restore, setup
 import observe
 from observe import wait_until
 from tap import lacks, main, test
-
-LOGINS = int(os.environ.get("NSBOX_TEST_LOGINS", "200"))
-
-
-def logins_at_once(h, user, number, command=LOOK):
-    """Start them together; [(exit code, output)]"""
-    running = [h.start(h.ssh_argv(user, command), stdout=-1, stderr=-1) for _ in range(number)]
-    results = []
-    for p in running:
-        out, err = p.communicate(timeout=120)
-        results.append((p.returncode, out.decode(), err.decode()))
-    return results
-
 
 # ------------------------------------------------------------ one box
 
@@ -136,56 +122,6 @@ def a_stack_that_names_the_module_twice_opens_one_box(h):
         in_box(h.run(["su", "-", "alice", "-c", LOOK]).check().out)
     finally:
         h.disable("su-l")
-
-
-# ------------------------------------------------------------ one after another
-
-@test(timeout=1800)
-def many_logins_one_after_another(h):
-    in_box(h.ssh("alice", LOOK).out)
-    for n in range(LOGINS):
-        r = h.ssh("alice", "true")
-        eq((r.code, r.out, r.err), (0, "", ""), f"login {n}")
-    h.wait_gone()
-
-
-@test(timeout=1800)
-def many_logins_four_at_a_time(h):
-    in_box(h.ssh("alice", LOOK).out)
-    for n in range(LOGINS // 4):
-        eq([code for code, _, _ in logins_at_once(h, "alice", 4, "true")], [0] * 4, f"exit codes, round {n}")
-    h.wait_gone()
-
-
-@test(timeout=1800)
-def many_su_one_after_another(h):
-    in_box(h.run(["su", "-", "alice", "-c", LOOK]).out)
-    for n in range(LOGINS):
-        r = h.run(["su", "alice", "-c", "true"], cwd="/")
-        eq((r.code, r.err), (0, ""), f"su {n}")
-    h.wait_gone()
-
-
-@test(timeout=600)
-def keepers_that_are_killed_at_any_moment_cost_at_most_their_own_sessions(h):
-    in_box(h.ssh("alice", LOOK).out)
-    rounds = max(5, LOGINS // 20)
-    refused = []
-    for n in range(rounds):
-        running = [h.start(h.ssh_argv("alice", "true"), stdout=-1, stderr=-1) for _ in range(6)]
-        deadline = time.monotonic() + 0.2 + 0.3 * n / rounds
-        while time.monotonic() < deadline:
-            time.sleep(0.01)
-        for keeper in observe.keepers():
-            observe.kill(keeper.pid)
-        for p in running:
-            p.communicate(timeout=30)
-        live = observe.inits()
-        assert len(live) <= 1, f"two live boxes of one user: {live}"
-        refused += [p.returncode for p in running if p.returncode == 254]
-        eq(h.ssh("alice", "true").code, 0, f"the next login, round {n}")
-    eq(refused, [], "exit codes of logins that met a dying keeper")
-    h.wait_gone()
 
 
 # ------------------------------------------------------------ what comes along and what does not

@@ -244,9 +244,8 @@ def the_next_login_right_after_a_kill_gets_in(h):
 def another_users_box_does_not_notice(h):
     a, b = begin(h, "alice"), begin(h, "bob")
     before = observe.nsinos(b.pid)
-    for p in observe.inits():
-        if observe.ns_inode(p.pid, "user") == observe.ns_inode(a.pid, "user"):
-            os.kill(p.pid, signal.SIGKILL)
+    init = [p for p in observe.inits() if p.userns == observe.ns_inode(a.pid, "user")][0]
+    os.kill(init.pid, signal.SIGKILL)
     wait_until(lambda: a.popen.poll() is not None, 5, "alice's session has ended")
     get_in(h, "alice")
     eq(observe.nsinos(b.pid), before, "namespaces of bob's session")

@@ -4,7 +4,7 @@
 import os
 import re
 
-from common import LOOK, POLICY, contains, eq, get_in, in_box, looked, on_host, policy, restore, setup
+from common import LOOK, POLICY, contains, eq, in_box, looked, on_host, restore, setup
 import host
 import observe
 from tap import lacks, main, test
