@@ -9,8 +9,6 @@ from observe import id_map, to_host
 from tap import main, test
 
 
-# ------------------------------------------------------------ ids
-
 @test
 def box_ids_are_mapped_to_one_unprivileged_block(h):
     s = h.session("alice")

@@ -4,7 +4,7 @@
 import os
 import re
 
-from common import LOOK, all_differ, as_root, contains, eq, get_in, in_box, policy, restore, setup
+from common import LOOK, as_root, contains, eq, get_in, in_box, policy, restore, setup
 import observe
 from observe import to_host
 from tap import lacks, main, test
