@@ -450,8 +450,8 @@ class Host:
             "links": [n for n in os.listdir("/sys/class/net") if n != "lo"],
         }
         if uid:  # other users' boxes may live on
-            block = lambda p: observe.to_host(p.pid, uid) == p.uids[1]
-            found["processes"] = [p for p in observe.boxed() if block(p)]
+            found["processes"] = [p for p in observe.boxed()
+                                  if any(mine.search(path) for path in observe.cgroups_of(p.pid).values())]
             found["cgroups"] = [c for c in found["cgroups"] if mine.search(c)]
         return {kind: what for kind, what in found.items() if what}
 

@@ -140,7 +140,7 @@ def judge(h, user, report, killed, limit=2):
         problems.append(f"alive after {limit} s: {processes_of(h, user)}")
     for p in helpers():
         try:
-            wait_until(lambda: p.pid not in [q.pid for q in helpers()], 1, "")
+            wait_until(lambda: p.pid not in [q.pid for q in helpers()], 5, "")
         except observe.TimedOut:
             problems.append(f"a helper of a keeper is left: {p}")
             os.kill(p.pid, signal.SIGKILL)

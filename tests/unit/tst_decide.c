@@ -411,10 +411,8 @@ static void test_speed(void)
 		nsbox_policy_free(policy);
 	}
 	(void)printf("# 10,000 users: load %.3f ms, decide %.3f ms\n", best_load, best_decide);
-	if (is_instrumented())
-		SKIP("load and decide under 5 ms", "sanitizers and valgrind are slow");
-	else
-		OK(best_load + best_decide < 5, "10,000 users: load and decide under 5 ms");
+	OK(best_load + best_decide < (is_instrumented() ? 100 : 5),
+	   "10,000 users: load and decide under 5 ms (100 ms with a sanitizer)");
 	(void)unlink(file);
 	(void)rmdir(dir);
 }
