@@ -272,6 +272,24 @@ def a_frozen_box_is_not_joined(h):
 
 
 @boxed_test
+def without_user_namespaces_the_login_is_refused_and_the_sysctl_named(h):
+    # It counts for the whole machine, so this can be tried on a machine of our own only.
+    limit = "/proc/sys/user/max_user_namespaces"
+    before = read(limit)
+    mark = h.log_mark()
+    observe.wait_until(lambda: not observe.boxed() and not observe.keepers(), 30, "no box is there")
+    with open(limit, "w") as f:
+        f.write("0")
+    try:
+        eq(h.ssh("alice", "echo boxed", timeout=90).code, 254, "exit code of ssh")
+        h.wait_for_log(r"no box for alice: .*user\.max_user_namespaces", 10, since=mark)
+    finally:
+        with open(limit, "w") as f:
+            f.write(before)
+    eq(h.ssh("alice", "echo boxed", timeout=90).out.strip().splitlines()[-1:], ["boxed"], "after")
+
+
+@boxed_test
 def after_the_last_logout_nothing_is_left(h):
     sessions = [session(h, "alice"), session(h, "bob"), session(h, "alice")]
     assert observe.box_cgroups() and os.listdir("/run/nsbox")
