@@ -20,11 +20,15 @@
  */
 enum { ROUNDS_MAX = 16 };
 
+/* How many keepers may be killed on us while they make the box. */
+enum { DEATHS_MAX = 3 };
+
 struct conversation {
 	struct nsbox_caller caller;
 	struct nsbox_packet in;
 	uint64_t deadline_ms;
 	int sock;
+	bool keeper_died;	/* the connection ended without a word */
 };
 
 static void end_conversation(struct conversation *c)
@@ -113,6 +117,7 @@ static int receive(struct conversation *c, struct nsbox_error *err)
 
 	nsbox_packet_drop(&c->in);
 	r = nsbox_msg_recv(c->sock, c->deadline_ms, &c->in, err);
+	c->keeper_died = r == -EPIPE;
 	if (r == -EPIPE)
 		return nsbox_error_say(err, EPIPE, "the keeper ended without an answer");
 	if (r == -ETIMEDOUT)
@@ -142,8 +147,10 @@ static int get_ready(struct conversation *c, struct nsbox_error *err)
 
 	if (r == 0)
 		r = nsbox_caller_move(&c->caller, c->in.fds, c->in.n_fds, err);
-	if (r == 0)
+	if (r == 0) {
 		r = nsbox_msg_send_type(c->sock, NSBOX_MSG_MOVED, err);
+		c->keeper_died = r == -EPIPE;
+	}
 	if (r == 0)
 		r = receive(c, err);
 	if (r == 0)
@@ -223,6 +230,30 @@ static enum nsbox_outcome weigh(struct nsbox_msg_open *open, struct nsbox_error 
 	return NSBOX_ENTERED;
 }
 
+/* Asks from keeper to keeper until one has our box, and goes in. */
+static enum nsbox_outcome open_once(struct conversation *c, const struct nsbox_msg_open *open,
+				    uid_t uid, struct nsbox_error *err)
+{
+	char name[NSBOX_SOCKET_MAX];
+	int r = 1;
+
+	strcpy(name, open->box);
+	c->sock = nsbox_close(c->sock);
+	for (int round = 0; r == 1 && round < ROUNDS_MAX; round++)
+		r = ask(c, open, uid, name, err);
+	if (r == 1) {
+		c->keeper_died = false;
+		(void)nsbox_error_say(err, ELOOP, "no keeper stays long enough to open a box: see "
+				      "the log for why they end");
+	}
+	if (r != 0)
+		return NSBOX_REFUSED;
+	/* The policy has changed since we looked. */
+	if (c->in.msg.type == NSBOX_MSG_PASS)
+		return NSBOX_PASSED;
+	return enter(c, err);
+}
+
 enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid,
 			      struct nsbox_msg_join *ret_join, struct nsbox_error *err)
 {
@@ -231,26 +262,18 @@ enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid,
 		.sock = -EBADF,
 		.deadline_ms = nsbox_now_ms() + NSBOX_OPEN_TIMEOUT_MS,
 	};
-	char name[NSBOX_SOCKET_MAX];
 	enum nsbox_outcome outcome = weigh(open, err);
-	int r = 1;
+	int deaths = 0;
 
 	if (outcome != NSBOX_ENTERED)
 		return outcome;
 	if (nsbox_caller_find_terminals(&c.caller, err) < 0)
 		return NSBOX_REFUSED;
-	strcpy(name, open->box);
-	for (int round = 0; r == 1 && round < ROUNDS_MAX; round++)
-		r = ask(&c, open, uid, name, err);
-	if (r == 1)
-		(void)nsbox_error_say(err, ELOOP, "no keeper stays long enough to open a box: see "
-				      "the log for why they end");
-	if (r != 0)
-		return NSBOX_REFUSED;
-	/* The policy has changed since we looked. */
-	if (c.in.msg.type == NSBOX_MSG_PASS)
-		return NSBOX_PASSED;
-	outcome = enter(&c, err);
+	/* A keeper that is killed under our hands has changed nothing: the next one. */
+	do {
+		c.keeper_died = false;
+		outcome = open_once(&c, open, uid, err);
+	} while (outcome == NSBOX_REFUSED && c.keeper_died && ++deaths < DEATHS_MAX);
 	if (outcome == NSBOX_ENTERED)
 		*ret_join = c.in.msg.u.join;
 	return outcome;
