@@ -74,7 +74,8 @@ int nsbox_userns_for_mounts(const struct nsbox_id_map *uids, const struct nsbox_
 	r = nsbox_userns_write_maps(pid, uids, gids, err);
 	if (r == 0)
 		fd = nsbox_userns_open(pid, err);
-	(void)kill(pid, SIGKILL);
-	(void)waitid(P_PID, (id_t)pid, &info, WEXITED | __WALL);
+	/* If that failed, waiting would take for ever; it still dies with us. */
+	if (kill(pid, SIGKILL) == 0)
+		(void)waitid(P_PID, (id_t)pid, &info, WEXITED | __WALL);
 	return r < 0 ? r : fd;
 }
