@@ -248,9 +248,15 @@ static enum nsbox_outcome open_once(struct conversation *c, const struct nsbox_m
 	}
 	if (r != 0)
 		return NSBOX_REFUSED;
-	/* The policy has changed since we looked. */
-	if (c->in.msg.type == NSBOX_MSG_PASS)
-		return NSBOX_PASSED;
+	/*
+	 * We have just read that he is boxed: the policy changed since, or a
+	 * look-up failed in the keeper. Fail closed, the next login knows.
+	 */
+	if (c->in.msg.type == NSBOX_MSG_PASS) {
+		(void)nsbox_error_say(err, EAGAIN, "the policy changed while the session was "
+				      "opened: log in again");
+		return NSBOX_REFUSED;
+	}
 	return enter(c, err);
 }
 
