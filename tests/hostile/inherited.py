@@ -236,7 +236,10 @@ def box_root_reaches_nothing_of_sshd_while_people_log_in(h):
     """
     names = ("sshd", "sshd-session", "su")
     with without(h, "dumpable"):
-        reached, tried = watched_logins(h, many_logins, names)
+        for _ in range(8):      # a race that box root need not win in the first twenty logins
+            reached, tried = watched_logins(h, many_logins, names)
+            if reached:
+                break
         assert reached, f"without the defence box root should reach a child of sshd (tried {tried})"
     reached, tried = watched_logins(h, many_logins, names)
     assert tried > 0, "no child of sshd was seen"

@@ -131,12 +131,14 @@ def a_fork_bomb_stops_at_the_limit(h):
 @test(timeout=120)
 def a_hundred_sleeps_stop_at_the_limit_and_the_next_login_ends_them(h):
     h.policy(policy(TWENTY))
+    s = h.session("alice")      # keeps the box when the shell of the loop gives up, which dash does at once
     h.start(h.ssh_argv("alice", "i=0; while [ $i -lt 100 ]; do sleep 300 & i=$((i+1)); done; wait"))
     wait_until(lambda: (top := base("pids")) and int(observe.read(top + "/main/pids.current", "0")) >= 19, 15, "main is full")
     sleeps = lambda: [p for p in observe.boxed() if p.cmdline == "sleep 300"]
     assert 10 <= len(sleeps()) <= 20, f"{len(sleeps())} sleeps"
     h.ssh("alice", "kill -9 -1")
     wait_until(lambda: not sleeps(), 10, "the sleeps are dead")
+    s.close()
     h.wait_gone(5)
 
 

@@ -281,12 +281,18 @@ def with_init(h, user, build, strace):
         k = next(k for k in observe.keepers() if trace_of(k) == where)
         init = wait_until(lambda: [q for q in observe.processes() if q.ppid == k.pid], 3, "there is an init")[0]
         tracers.append(h.start(["strace", "-q", "-p", str(init.pid), "-o", where + "/init.trace", *strace]))
-        wait_until(lambda: observe.Process(init.pid).status["TracerPid"].strip() != "0", 3, "strace has init")
+        wait_until(lambda: attached_to(init.pid), 3, "strace has init")
         os.kill(k.pid, signal.SIGCONT)
     report = call_under(h, user, f"-e inject={build.name}:signal=STOP:when={build.when}", attach)
     for t in tracers:   # ends with init, and reaps it
         t.wait(15)
     return report
+
+
+def attached_to(init):
+    """A recvmsg that init waits in begins again under strace: a signal there ends it before anybody looks."""
+    p = observe.Process(init)
+    return p.zombie or p.status["TracerPid"].strip() != "0"
 
 
 def trace_of(k):
