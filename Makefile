@@ -19,6 +19,7 @@ PKG_CONFIG ?= pkg-config
 WERROR ?=
 SAN ?=
 WITHOUT ?=
+SAN_ENV := ASAN_OPTIONS=detect_leaks=0
 
 # make V=1 shows the commands.
 V ?=
@@ -33,7 +34,8 @@ HARDENING := -fstack-protector-strong -fstack-clash-protection \
 	$(if $(SAN),,-D_FORTIFY_SOURCE=2)
 SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 PATHS := -DNSBOX_KEEPER_PATH='"$(LIBEXECDIR)/nsbox-keeper"' -DNSBOX_POLICY_DIR='"$(SYSCONFDIR)/nsbox"'
-INCLUDES := -Ipam_nsbox -Ihelper/policy -Ihelper/lib -Ihelper/box -Ihelper/keeper -Ihelper/cli
+INCLUDES := -Ipam_nsbox -Ihelper/policy -Ihelper/lib -Ihelper/box -Ihelper/keeper -Ihelper/cli \
+	-I$(BUILD)/filter
 OWN_CFLAGS := -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(WARNINGS) $(HARDENING) \
 	$(SANITIZE) $(INCLUDES) $(PATHS) $(if $(WITHOUT),-DNSBOX_WITHOUT=$(WITHOUT)) -MMD -MP
 MODULE_LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
@@ -43,14 +45,14 @@ OWN_LDFLAGS := $(MODULE_LDFLAGS) $(SANITIZE)
 
 # What the module consists of; the part without PAM is also nsbox(1)'s way into a box.
 POLICY := $(wildcard helper/policy/*.c)
-CLIENT := $(filter-out pam_nsbox/pam_nsbox.c,$(wildcard pam_nsbox/*.c)) $(POLICY)
-MODULE := $(wildcard pam_nsbox/*.c) $(POLICY)
 LIB := $(wildcard helper/lib/*.c)
+CLIENT := $(filter-out pam_nsbox/pam_nsbox.c,$(wildcard pam_nsbox/*.c)) $(POLICY) $(LIB)
+MODULE := $(wildcard pam_nsbox/*.c) $(POLICY) $(LIB)
 SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c pam_nsbox/hierarchy.c \
 	pam_nsbox/deprivilege.c pam_nsbox/identity.c pam_nsbox/answer.c \
-	pam_nsbox/pidfd.c
+	pam_nsbox/pidfd.c pam_nsbox/block.c
 KEEPER := $(SHARED) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildcard helper/keeper/*.c)
-CLI := $(CLIENT) $(LIB) $(wildcard helper/cli/*.c)
+CLI := $(CLIENT) $(wildcard helper/cli/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -69,7 +71,18 @@ SAN_OPTIONS := $(if $(findstring address,$(SAN)),tests/san/options.c)
 
 $(BUILD)/nsbox-keeper: $(call objects,$(KEEPER) $(SAN_OPTIONS))
 	$(call say,LINK,$@)
-	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp
+	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+# The seccomp filter is compiled here, once, for the machine that builds.
+$(BUILD)/filter/filter.inc: helper/filter/main.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)$(CC) $(filter-out -MMD -MP -fPIC,$(OWN_CFLAGS)) $(CPPFLAGS) $(CFLAGS) $(SANITIZE) $(LDFLAGS) \
+		-o $(@D)/generate $< -lseccomp
+	$(Q)$(if $(SAN),$(SAN_ENV)) $(@D)/generate > $@.new
+	$(Q)mv $@.new $@
+
+$(BUILD)/helper/box/filter.o: $(BUILD)/filter/filter.inc
 
 $(BUILD)/nsbox: $(call objects,$(CLI) $(SAN_OPTIONS))
 	$(call say,LINK,$@)
@@ -112,7 +125,7 @@ UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/ts
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(TESTABLE))
 	$(call say,LINK,$@)
-	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp
+	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
 
 # The real thing: each program makes a throwaway host of its own. root only.
 SUITES := $(filter-out %/common.py %/faults.py,$(wildcard tests/pam/*.py tests/login/*.py tests/hostile/*.py))
@@ -124,7 +137,6 @@ check: deps
 
 # The same programs twice: as they are, and from the sanitizers' build SAN_BUILD.
 SAN_BUILD ?= build-san
-SAN_ENV := ASAN_OPTIONS=detect_leaks=0
 check-all: all $(UNIT)
 	NSBOX_BUILD=$(BUILD) NSBOX_SAN_BUILD=$(SAN_BUILD) tests/run $(RUN_FLAGS) $(UNIT) \
 		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/vm/run.py

@@ -125,14 +125,12 @@ static int weigh(const struct nsbox_policy *policy, const struct nsbox_msg_open 
 	return 0;
 }
 
-int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *ret,
-		      struct nsbox_error *err)
+/* @r is how the look-up of ret->identity ended. */
+static int answer(const struct nsbox_msg_open *open, int r, struct nsbox_answer *ret,
+		  struct nsbox_error *err)
 {
 	struct nsbox_policy *policy;
-	int r;
 
-	memset(ret, 0, sizeof(*ret));
-	r = nsbox_identity_get(open->user, &ret->identity, err);
 	if (r == 0)
 		r = nsbox_policy_load(NSBOX_POLICY_DIR, &policy, err);
 	if (r == 0) {
@@ -142,6 +140,20 @@ int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *re
 	if (r < 0)
 		nsbox_answer_drop(ret);
 	return r;
+}
+
+int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *ret,
+		      struct nsbox_error *err)
+{
+	memset(ret, 0, sizeof(*ret));
+	return answer(open, nsbox_identity_get(open->user, &ret->identity, err), ret, err);
+}
+
+int nsbox_answer_told(const struct nsbox_msg_open *open, int identity, struct nsbox_answer *ret,
+		      struct nsbox_error *err)
+{
+	memset(ret, 0, sizeof(*ret));
+	return answer(open, nsbox_identity_unpack(identity, &ret->identity, err), ret, err);
 }
 
 void nsbox_answer_drop(struct nsbox_answer *answer)

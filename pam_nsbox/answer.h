@@ -3,7 +3,7 @@
  * What the policy says to an OPEN: everything before a box comes into it. Asked
  * by the caller at every login: who is passed needs no keeper, and who is boxed
  * joins the box of that name. Asked again by the keeper of a new box, which it
- * makes by its own reading.
+ * makes by its own reading of the policy; who the user is the caller tells it.
  */
 #ifndef NSBOX_ANSWER_H
 #define NSBOX_ANSWER_H
@@ -31,6 +31,13 @@ struct nsbox_answer {
  * that it wants. Runs on the host, as root, without a lock.
  */
 int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *ret,
+		      struct nsbox_error *err);
+
+/*
+ * The same for the keeper, with what the caller has found out of the user
+ * (nsbox_identity_pack) in @identity, which stays the caller's.
+ */
+int nsbox_answer_told(const struct nsbox_msg_open *open, int identity, struct nsbox_answer *ret,
 		      struct nsbox_error *err);
 
 /* Idempotent. */

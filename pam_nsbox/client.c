@@ -2,6 +2,7 @@
 /* The caller's half of an open: see client.h. */
 #include "client.h"
 #include "answer.h"
+#include "block.h"
 #include "caller.h"
 #include "cleanup.h"
 #include "join.h"
@@ -26,8 +27,10 @@ enum { DEATHS_MAX = 3 };
 struct conversation {
 	struct nsbox_caller caller;
 	struct nsbox_packet in;
+	struct nsbox_answer answer;
 	uint64_t deadline_ms;
 	int sock;
+	bool new_keeper;	/* started by us: has to be told who the user is */
 	bool keeper_died;	/* the connection ended without a word */
 };
 
@@ -35,6 +38,7 @@ static void end_conversation(struct conversation *c)
 {
 	nsbox_packet_drop(&c->in);
 	nsbox_caller_drop(&c->caller);
+	nsbox_answer_drop(&c->answer);
 	c->sock = nsbox_close(c->sock);
 }
 
@@ -86,7 +90,8 @@ static int reach_keeper(struct conversation *c, uid_t uid, const char *name,
 
 	if (*name)
 		r = nsbox_connect(uid, name, c->deadline_ms, err);
-	if (r == -ENOENT)
+	c->new_keeper = r == -ENOENT;
+	if (c->new_keeper)
 		r = nsbox_spawn_keeper(err);
 	if (r < 0)
 		return r;
@@ -94,20 +99,41 @@ static int reach_keeper(struct conversation *c, uid_t uid, const char *name,
 	return 0;
 }
 
+/*
+ * What only a new keeper asks for. Found out while it starts: our name service
+ * is loaded, its own would have to be.
+ */
+static int introduce(const struct nsbox_answer *answer, struct nsbox_msg_open *open,
+		     struct nsbox_error *err)
+{
+	const struct nsbox_decision *d = &answer->decision;
+	uint32_t base = nsbox_block_base(answer->identity.subject.uid, d->id_first, d->id_last, 0);
+
+	open->flags |= NSBOX_OPEN_IDENTITY;
+	open->unknown_block = nsbox_block_is_known(base) ? 0 : base;
+	return nsbox_identity_pack(&answer->identity.subject, err);
+}
+
 static int send_open(struct conversation *c, const struct nsbox_msg_open *open,
 		     struct nsbox_error *err)
 {
 	struct nsbox_msg msg = { .type = NSBOX_MSG_OPEN };
-	cleanup_close int self = pidfd_open(getpid(), 0);
-	int fds[1 + NSBOX_TERMINALS_MAX];
+	cleanup_close int self = pidfd_open(getpid(), 0), identity = -EBADF;
+	int fds[2 + NSBOX_TERMINALS_MAX];
 	unsigned int n = 0;
 
 	if (self < 0)
 		return nsbox_error_set(err, errno, "pidfd_open");
 	fds[n++] = self;
+	msg.u.open = *open;
+	if (c->new_keeper) {
+		identity = introduce(&c->answer, &msg.u.open, err);
+		if (identity < 0)
+			return identity;
+		fds[n++] = identity;
+	}
 	for (unsigned int i = 0; i < c->caller.n_terminals; i++)
 		fds[n++] = c->caller.terminals[i].fd;
-	msg.u.open = *open;
 	return nsbox_msg_send(c->sock, &msg, fds, n, err);
 }
 
@@ -216,17 +242,16 @@ static int ask(struct conversation *c, const struct nsbox_msg_open *open, uid_t 
  * Weighs the policy here first. Whom it passes or denies needs no keeper: he
  * logs in, or not, also where that cannot start, and at once.
  */
-static enum nsbox_outcome weigh(struct nsbox_msg_open *open, struct nsbox_error *err)
+static enum nsbox_outcome weigh(struct nsbox_msg_open *open, struct nsbox_answer *answer,
+				struct nsbox_error *err)
 {
-	struct nsbox_answer answer cleanup_answer = { .box = "" };
-
 	(void)nsbox_caller_fit(&open->unfit);
-	if (nsbox_answer_open(open, &answer, err) < 0)
+	if (nsbox_answer_open(open, answer, err) < 0)
 		return NSBOX_REFUSED;
-	if (answer.decision.action != NSBOX_ACTION_BOX)
-		return answer.decision.action == NSBOX_ACTION_PASS ? NSBOX_PASSED : NSBOX_DENIED;
-	if (answer.decision.scope == NSBOX_SCOPE_USER)
-		strcpy(open->box, answer.box);
+	if (answer->decision.action != NSBOX_ACTION_BOX)
+		return answer->decision.action == NSBOX_ACTION_PASS ? NSBOX_PASSED : NSBOX_DENIED;
+	if (answer->decision.scope == NSBOX_SCOPE_USER)
+		strcpy(open->box, answer->box);
 	return NSBOX_ENTERED;
 }
 
@@ -249,8 +274,8 @@ static enum nsbox_outcome open_once(struct conversation *c, const struct nsbox_m
 	if (r != 0)
 		return NSBOX_REFUSED;
 	/*
-	 * We have just read that he is boxed: the policy changed since, or a
-	 * look-up failed in the keeper. Fail closed, the next login knows.
+	 * We have just read that he is boxed: the policy changed since. Fail
+	 * closed, the next login knows.
 	 */
 	if (c->in.msg.type == NSBOX_MSG_PASS) {
 		(void)nsbox_error_say(err, EAGAIN, "the policy changed while the session was "
@@ -268,7 +293,7 @@ enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid,
 		.sock = -EBADF,
 		.deadline_ms = nsbox_now_ms() + NSBOX_OPEN_TIMEOUT_MS,
 	};
-	enum nsbox_outcome outcome = weigh(open, err);
+	enum nsbox_outcome outcome = weigh(open, &c.answer, err);
 	int deaths = 0;
 
 	if (outcome != NSBOX_ENTERED)

@@ -2,12 +2,14 @@
 /* The name service's word on a user: see identity.h. */
 #include "identity.h"
 #include "cleanup.h"
+#include "file.h"
 
 #include <grp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { NSS_BUF = 64 * 1024, GROUPS_MAX = 65536 };
+enum { NSS_BUF = 64 * 1024, GROUPS_MAX = 65536, PACKED_MAX = 16 * 1024 * 1024 };
 
 /* Would the text break out of its field in passwd(5) or group(5)? */
 static int check_field(const char *what, const char *text, struct nsbox_error *err)
@@ -193,6 +195,109 @@ int nsbox_identity_get(const char *name, struct nsbox_identity *ret, struct nsbo
 	ret->subject.home = ret->pw.pw_dir;
 	/* passwd(5): an empty shell is /bin/sh. */
 	ret->subject.shell = ret->pw.pw_shell[0] ? ret->pw.pw_shell : "/bin/sh";
+	ret->subject.gids = ret->gids;
+	ret->subject.group_names = (const char *const *)ret->group_names;
+	return 0;
+}
+
+/* NUL ends each field: name, uid, gid, home, shell, then gid and name ("": none) of each group. */
+int nsbox_identity_pack(const struct nsbox_subject *subject, struct nsbox_error *err)
+{
+	cleanup_close int fd = memfd_create("nsbox-identity", MFD_CLOEXEC);
+	cleanup_free char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (fd < 0 || !out) {
+		int code = errno;
+
+		if (out)
+			(void)fclose(out);
+		return nsbox_error_set(err, code, "packing the user's identity");
+	}
+	(void)fprintf(out, "%s%c%u%c%u%c%s%c%s%c", subject->name, 0, subject->uid, 0, subject->gid,
+		      0, subject->home, 0, subject->shell, 0);
+	for (size_t i = 0; i < subject->n_groups; i++)
+		(void)fprintf(out, "%u%c%s%c", subject->gids[i], 0,
+			      subject->group_names[i] ? subject->group_names[i] : "", 0);
+	if (fclose(out) != 0 || write(fd, text, len) != (ssize_t)len || lseek(fd, 0, SEEK_SET) < 0)
+		return nsbox_error_set(err, errno ? errno : EIO, "packing the user's identity");
+	return take_fd(&fd);
+}
+
+/* The field at *at, which moves behind it; NULL at the end. */
+static const char *next_field(const char **at, const char *end)
+{
+	const char *field = *at;
+
+	if (field >= end)
+		return NULL;
+	*at = field + strlen(field) + 1;
+	return field;
+}
+
+static bool next_id(const char **at, const char *end, uint32_t *ret)
+{
+	const char *field = next_field(at, end);
+
+	if (!field || !*field)
+		return false;
+	*ret = (uint32_t)strtoul(field, NULL, 10);
+	return true;
+}
+
+static int unpack_groups(const char *at, const char *end, struct nsbox_identity *id)
+{
+	size_t n = 0, fields = 0;
+
+	for (const char *c = at; c < end; c++)
+		fields += *c == '\0';
+	id->gids = calloc(fields / 2 + 1, sizeof(*id->gids));
+	id->group_names = calloc(fields / 2 + 1, sizeof(*id->group_names));
+	if (!id->gids || !id->group_names)
+		return -ENOMEM;
+	for (; at < end; n++) {
+		const char *name;
+
+		if (!next_id(&at, end, &id->gids[n]) || !(name = next_field(&at, end)))
+			return -EPROTO;
+		id->subject.n_groups = n + 1;
+		id->group_names[n] = *name ? strdup(name) : NULL;
+		if (*name && !id->group_names[n])
+			return -ENOMEM;
+	}
+	return n > 0 ? 0 : -EPROTO;
+}
+
+static int unpack(const char *at, const char *end, struct nsbox_identity *id)
+{
+	struct nsbox_subject *s = &id->subject;
+
+	s->name = next_field(&at, end);
+	if (!s->name || !next_id(&at, end, &s->uid) || !next_id(&at, end, &s->gid))
+		return -EPROTO;
+	s->home = next_field(&at, end);
+	s->shell = next_field(&at, end);
+	return s->shell ? unpack_groups(at, end, id) : -EPROTO;
+}
+
+int nsbox_identity_unpack(int fd, struct nsbox_identity *ret, struct nsbox_error *err)
+{
+	size_t len;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return nsbox_error_set(err, errno, "reading the user's identity");
+	r = nsbox_fd_read_all(fd, PACKED_MAX, &ret->passwd_buf, &len, err);
+	if (r < 0)
+		return r;
+	/* read_all ends the text with a NUL, so that a cut field still ends. */
+	r = unpack(ret->passwd_buf, ret->passwd_buf + len, ret);
+	if (r < 0) {
+		nsbox_identity_drop(ret);
+		return nsbox_error_set(err, -r, "reading the user's identity");
+	}
 	ret->subject.gids = ret->gids;
 	ret->subject.group_names = (const char *const *)ret->group_names;
 	return 0;

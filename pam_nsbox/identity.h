@@ -10,7 +10,7 @@
 
 struct nsbox_identity {
 	struct nsbox_subject subject;	/* borrows from what follows */
-	char *passwd_buf;
+	char *passwd_buf;	/* or what was unpacked */
 	struct passwd pw;
 	gid_t *gids;
 	char **group_names;
@@ -24,6 +24,19 @@ struct nsbox_identity {
  * has characters that could forge a line in the box's passwd.
  */
 int nsbox_identity_get(const char *name, struct nsbox_identity *ret, struct nsbox_error *err);
+
+/*
+ * Writes what a new keeper has to know of @subject into a memfd (memfd_create(2)),
+ * so that it need not ask the name service a second time. Returns the
+ * descriptor, the caller's.
+ */
+int nsbox_identity_pack(const struct nsbox_subject *subject, struct nsbox_error *err);
+
+/*
+ * Reads what nsbox_identity_pack() wrote. Returns 0 and *ret, the caller's
+ * (nsbox_identity_drop), without pw and alias; -EPROTO if it is something else.
+ */
+int nsbox_identity_unpack(int fd, struct nsbox_identity *ret, struct nsbox_error *err);
 
 /* Idempotent. */
 void nsbox_identity_drop(struct nsbox_identity *id);

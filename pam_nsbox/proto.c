@@ -39,8 +39,6 @@ static size_t msg_size(uint32_t type)
 		return HEADER_SIZE + sizeof(m->u.open);
 	case NSBOX_MSG_JOIN:
 		return HEADER_SIZE + sizeof(m->u.join);
-	case NSBOX_MSG_SETTLE:
-		return HEADER_SIZE + sizeof(m->u.settle);
 	case NSBOX_MSG_REFUSE:
 	case NSBOX_MSG_FAILED:
 		return HEADER_SIZE + sizeof(m->u.error);

@@ -7,7 +7,7 @@
  * module, so there is a version, and a wrong one is refused by name.
  *
  *	caller				keeper
- *	OPEN + pidfd [+ terminal]  ->
+ *	OPEN + pidfd [+ identity] [+ terminals]  ->
  *				   <-	PASS			not boxed; the end
  *				   <-	REFUSE{error}		the end
  *				   <-	ELSEWHERE{socket}	ask there
@@ -64,7 +64,7 @@ enum nsbox_msg_type {
 	NSBOX_MSG_STATUS,
 	/* Between keeper and init, over a socket of their own. */
 	NSBOX_MSG_BUILD,	/* the id maps are written */
-	NSBOX_MSG_SETTLE,	/* you are in your cgroups, this is the filter */
+	NSBOX_MSG_SETTLE,	/* you are in your cgroups */
 	NSBOX_MSG_READY,
 	NSBOX_MSG_TTY_BIND,
 	NSBOX_MSG_TTY_UNBIND,
@@ -73,10 +73,12 @@ enum nsbox_msg_type {
 
 /* enum nsbox_open_flags */
 #define NSBOX_OPEN_RUN 1u	/* nsbox run: box the user even if the policy passes him */
+#define NSBOX_OPEN_IDENTITY 2u	/* a descriptor with who he is comes after the pidfd (identity.h) */
 
 struct nsbox_msg_open {
 	uint32_t flags;
 	uint32_t n_args;
+	uint32_t unknown_block;		/* nobody has an id in the block from here; 0: not asked */
 	char user[NSBOX_USER_MAX];
 	char service[NSBOX_SERVICE_MAX];
 	char tty[NSBOX_TTY_MAX];	/* PAM_TTY, for people only */
@@ -103,18 +105,12 @@ struct nsbox_msg_join {
 	char env[NSBOX_ENV_MAX];	/* NAME=value strings, an empty one ends */
 };
 
-struct nsbox_msg_settle {
-	uint32_t n_insns;
-	struct sock_filter insns[NSBOX_INSNS_MAX];
-};
-
 struct nsbox_msg {
 	uint32_t version;
 	uint32_t type;			/* enum nsbox_msg_type */
 	union {
 		struct nsbox_msg_open open;
 		struct nsbox_msg_join join;
-		struct nsbox_msg_settle settle;
 		struct nsbox_error error;	/* REFUSE, FAILED, STATUS of a failed STOP */
 		char socket[NSBOX_SOCKET_MAX];	/* ELSEWHERE, CGROUP: name in RUN_DIR/UID */
 		char status[NSBOX_STATUS_MAX];	/* STATUS: name=value lines */

@@ -10,6 +10,7 @@
 #ifndef NSBOX_IDMAP_H
 #define NSBOX_IDMAP_H
 
+#include "block.h"
 #include "error.h"
 #include "policy.h"
 
@@ -17,9 +18,6 @@
 #include <stdint.h>
 
 enum {
-	NSBOX_BLOCK_LOW = 65536,
-	NSBOX_BLOCK_HIGH = 1024,
-	NSBOX_BLOCK_SIZE = NSBOX_BLOCK_LOW + NSBOX_BLOCK_HIGH,
 	NSBOX_EXTENTS_MAX = 340,	/* UID_GID_MAP_MAX_EXTENTS */
 	NSBOX_MAP_TEXT_MAX = 4095,	/* one write of at most a page less one */
 	NSBOX_IDS_GROUPS_MAX = 1024,

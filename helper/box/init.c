@@ -3,6 +3,7 @@
 #include "init.h"
 #include "cleanup.h"
 #include "deprivilege.h"
+#include "filter.h"
 #include "proto.h"
 #include "root.h"
 
@@ -104,15 +105,14 @@ static int close_rest(const struct nsbox_init *init, bool lent, struct nsbox_err
 }
 
 /* Of all capabilities in the box, init needs the one that mounts a terminal. */
-static int drop_privileges(const struct nsbox_init *init, const struct nsbox_msg_settle *settle,
-			   struct nsbox_error *err)
+static int drop_privileges(const struct nsbox_init *init, struct nsbox_error *err)
 {
 	int r = nsbox_drop_keyring(err);
 
 	if (r == 0)
 		r = nsbox_drop_dumpable(err);
 	if (r == 0)
-		r = nsbox_install_filter(settle->insns, settle->n_insns, err);
+		r = nsbox_install_filter(nsbox_filter, nsbox_filter_len, err);
 	if (r == 0)
 		r = nsbox_drop_caps(init->policy->caps, UINT64_C(1) << CAP_SYS_ADMIN, err);
 	return r;
@@ -130,12 +130,12 @@ static int settle(const struct nsbox_init *init, struct nsbox_error *err)
 
 	if (r < 0)
 		return r;
-	if (in.msg.type != NSBOX_MSG_SETTLE || in.msg.u.settle.n_insns > NSBOX_INSNS_MAX)
+	if (in.msg.type != NSBOX_MSG_SETTLE)
 		return nsbox_error_say(err, EPROTO, "the keeper said %u where SETTLE was due",
 				       in.msg.type);
 	if (init->unshare_cgroup && unshare(CLONE_NEWCGROUP) < 0)
 		return nsbox_error_set(err, errno, "unshare(CLONE_NEWCGROUP)");
-	return drop_privileges(init, &in.msg.u.settle, err);
+	return drop_privileges(init, err);
 }
 
 static int assemble(const struct nsbox_init *init, struct nsbox_error *err)

@@ -160,7 +160,7 @@ static int make_cgroup(struct nsbox_box *box, struct making *m, struct nsbox_err
 }
 
 int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
-		    struct nsbox_error *err)
+		    uint32_t unknown_block, struct nsbox_error *err)
 {
 	struct making m __attribute__((cleanup(end_making))) = {
 		.lent = NSBOX_LENT_INIT, .cgroup = -EBADF,
@@ -169,7 +169,7 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 
 	box->uid = subject->uid;
 	box->gid = subject->gid;
-	r = nsbox_registry_take_block(&box->record, &box->policy, err);
+	r = nsbox_registry_take_block(&box->record, &box->policy, unknown_block, err);
 	if (r == 0)
 		r = nsbox_lend(subject, &box->policy, box->record.base, &box->ids, &m.lent, err);
 	if (r == 0)
@@ -189,22 +189,16 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 }
 
 /*
- * What init cannot be given at its birth, made while it assembles its root. On
- * v1 a move waits for an RCU grace period, and compiling the filter takes its
- * time too.
+ * What init cannot be given at its birth, done while it assembles its root: on
+ * v1 a move waits for an RCU grace period.
  */
 static int settle_init(struct nsbox_box *box, struct nsbox_error *err)
 {
-	struct nsbox_msg msg = { .type = NSBOX_MSG_SETTLE };
-	int r = nsbox_filter_compile(box->filter, NSBOX_INSNS_MAX, &box->filter_len, err);
+	int r = 0;
 
-	if (r == 0 && box->must_move_init)
+	if (box->must_move_init)
 		r = nsbox_cgroup_move(&box->cgroup, NSBOX_LEAF_MAIN, (int)box->init, err);
-	if (r < 0)
-		return r;
-	msg.u.settle.n_insns = (uint32_t)box->filter_len;
-	memcpy(msg.u.settle.insns, box->filter, box->filter_len * sizeof(box->filter[0]));
-	return nsbox_msg_send(box->sock, &msg, NULL, 0, err);
+	return r < 0 ? r : nsbox_msg_send_type(box->sock, NSBOX_MSG_SETTLE, err);
 }
 
 int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_error *err)
@@ -247,8 +241,8 @@ void nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf lea
 		ret->min_nproc = (uint32_t)box->policy.pids_max + NSBOX_RESCUE_PIDS;
 	ret->n_groups = box->ids.n_groups;
 	memcpy(ret->groups, box->ids.groups, box->ids.n_groups * sizeof(ret->groups[0]));
-	ret->n_insns = (uint32_t)box->filter_len;
-	memcpy(ret->insns, box->filter, box->filter_len * sizeof(ret->insns[0]));
+	ret->n_insns = (uint32_t)nsbox_filter_len;
+	memcpy(ret->insns, nsbox_filter, nsbox_filter_len * sizeof(ret->insns[0]));
 	(void)snprintf(ret->env, sizeof(ret->env), "XDG_RUNTIME_DIR=/run/user/%u", box->uid);
 }
 

@@ -36,8 +36,6 @@ struct nsbox_box {
 	int pidfd, sock;		/* of init */
 	int dev;			/* the box's /dev, ours to make files in */
 	uint64_t ns_ino[NSBOX_NS_COUNT];
-	struct sock_filter filter[NSBOX_INSNS_MAX];
-	size_t filter_len;
 	uid_t uid;
 	gid_t gid;
 	struct nsbox_tty ttys[NSBOX_BOX_TTYS_MAX];
@@ -48,11 +46,12 @@ struct nsbox_box {
 			 .dev = -EBADF }
 
 /*
- * First half: ids, cgroups, init in its namespaces, waiting. After it
- * nsbox_box_open_procs() works, so that the caller can move meanwhile.
+ * First half: ids, cgroups, init in its namespaces, waiting. After it the
+ * caller can be given its cgroups and move meanwhile. For @unknown_block see
+ * nsbox_registry_take_block().
  */
 int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
-		    struct nsbox_error *err);
+		    uint32_t unknown_block, struct nsbox_error *err);
 
 /* Second half: init assembles the root. Waits for it until @deadline_ms. */
 int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_error *err);

@@ -282,12 +282,6 @@ static bool overlaps(const struct range *ranges, size_t n, uint32_t base)
 	return false;
 }
 
-/* SSSD's default range covers the container range: ask for a few ids of the block. */
-static bool is_known_to_nss(uint32_t base)
-{
-	return getpwuid(base) || getpwuid(base + NSBOX_BLOCK_LOW - 1) || getgrgid(base);
-}
-
 /* What an unlocked block file names is over only if no cgroup of that box is left. */
 static bool is_abandoned(int fd)
 {
@@ -307,7 +301,7 @@ static bool is_abandoned(int fd)
 	return true;
 }
 
-static int try_block(struct nsbox_record *record, uint32_t base)
+static int try_block(struct nsbox_record *record, uint32_t base, uint32_t unknown)
 {
 	cleanup_close int fd = -EBADF;
 	struct stat held, named;
@@ -321,7 +315,7 @@ static int try_block(struct nsbox_record *record, uint32_t base)
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &held) < 0 || stat(path, &named) < 0 ||
 	    held.st_ino != named.st_ino || !is_abandoned(fd))
 		return -EAGAIN;
-	if (is_known_to_nss(base)) {
+	if (base != unknown && nsbox_block_is_known(base)) {
 		(void)unlink(path);
 		return -EAGAIN;
 	}
@@ -334,10 +328,10 @@ static int try_block(struct nsbox_record *record, uint32_t base)
 }
 
 int nsbox_registry_take_block(struct nsbox_record *record, const struct nsbox_decision *policy,
-			      struct nsbox_error *err)
+			      uint32_t unknown, struct nsbox_error *err)
 {
 	cleanup_free struct range *taken = calloc(SUBID_RANGES_MAX, sizeof(*taken));
-	uint64_t blocks = ((uint64_t)policy->id_last - policy->id_first + 1) / NSBOX_BLOCK_SIZE;
+	uint64_t blocks = nsbox_block_count(policy->id_first, policy->id_last);
 	size_t n;
 
 	if (!taken)
@@ -345,10 +339,8 @@ int nsbox_registry_take_block(struct nsbox_record *record, const struct nsbox_de
 	n = read_subids("/etc/subuid", taken, 0, SUBID_RANGES_MAX);
 	n = read_subids("/etc/subgid", taken, n, SUBID_RANGES_MAX);
 	for (uint64_t i = 0; i < blocks; i++) {
-		/* The same user gets the same block again while it is free. */
-		uint64_t index = ((uint64_t)record->uid * 2654435761U + i) % blocks;
-		uint32_t base = policy->id_first + (uint32_t)(index * NSBOX_BLOCK_SIZE);
-		int r = overlaps(taken, n, base) ? -EAGAIN : try_block(record, base);
+		uint32_t base = nsbox_block_base(record->uid, policy->id_first, policy->id_last, i);
+		int r = overlaps(taken, n, base) ? -EAGAIN : try_block(record, base, unknown);
 
 		if (r == 0)
 			return 0;

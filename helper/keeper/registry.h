@@ -39,11 +39,12 @@ int nsbox_registry_enter(uid_t uid, const char *name, enum nsbox_scope scope,
 
 /*
  * Takes a free block of ids from policy->id_first..id_last: not in use by a
- * box, in /etc/subuid or /etc/subgid, nor known to the name service. Fills
+ * box, in /etc/subuid or /etc/subgid, nor known to the name service; of the block
+ * at @unknown the caller has just found that out (0: of none). Fills
  * record->base and block_fd.
  */
 int nsbox_registry_take_block(struct nsbox_record *record, const struct nsbox_decision *policy,
-			      struct nsbox_error *err);
+			      uint32_t unknown, struct nsbox_error *err);
 
 /* Notes that a terminal of the host belongs to the box for a while, for a successor. */
 void nsbox_registry_note_terminal(struct nsbox_record *record, const char *path, uid_t uid,

@@ -482,7 +482,7 @@ static int build(struct server *s, struct session *session, struct nsbox_packet 
 	int r = know_caller(session, packet, err);
 
 	if (r == 0)
-		r = nsbox_box_begin(&s->box, subject, err);
+		r = nsbox_box_begin(&s->box, subject, packet->msg.u.open.unknown_block, err);
 	if (r == 0)
 		r = send_cgroups(s, session, err);
 	if (r == 0)
@@ -524,6 +524,25 @@ static int keep_box(struct server *s, int first, struct nsbox_packet *packet,
 	return 0;
 }
 
+/* Takes from the first OPEN the descriptor with the user's identity, and weighs the OPEN. */
+static int answer_first(struct nsbox_packet *packet, struct nsbox_answer *ret,
+			struct nsbox_error *err)
+{
+	const struct nsbox_msg_open *open = &packet->msg.u.open;
+	cleanup_close int identity = -EBADF;
+
+	if (packet->msg.type != NSBOX_MSG_OPEN)
+		return nsbox_error_say(err, EPROTO, "message %u where OPEN was due",
+				       packet->msg.type);
+	if (!(open->flags & NSBOX_OPEN_IDENTITY) || packet->n_fds < 2)
+		return nsbox_error_say(err, EPROTO, "OPEN to a new keeper came without the "
+				       "user's identity");
+	identity = packet->fds[1];
+	packet->n_fds--;
+	memmove(&packet->fds[1], &packet->fds[2], (packet->n_fds - 1) * sizeof(packet->fds[0]));
+	return nsbox_answer_told(open, identity, ret, err);
+}
+
 int nsbox_server_run(int first)
 {
 	static struct server s = { .box = NSBOX_BOX_INIT };
@@ -532,10 +551,8 @@ int nsbox_server_run(int first)
 	struct nsbox_error err;
 	int r = nsbox_msg_recv(first, nsbox_now_ms() + OPEN_TIMEOUT_MS, &packet, &err);
 
-	if (r == 0 && packet.msg.type != NSBOX_MSG_OPEN)
-		r = nsbox_error_say(&err, EPROTO, "message %u where OPEN was due", packet.msg.type);
 	if (r == 0)
-		r = nsbox_answer_open(&packet.msg.u.open, &answer, &err);
+		r = answer_first(&packet, &answer, &err);
 	if (r == 0 && answer.decision.action == NSBOX_ACTION_DENY)
 		r = -EACCES;
 	if (r == 0 && answer.decision.action == NSBOX_ACTION_PASS)

@@ -9,13 +9,15 @@
  *   -w   wait before each session until no box is left, so that none exists
  *
  * Prints microseconds, one line per session. Starting the process, pam_start()
- * and the look-up of the user, which a real caller has behind it when it opens
- * the session, are not in the time.
+ * and the look-up of the user and of his groups (sshd's, su's and login's
+ * initgroups), which a real caller has behind it when it opens the session, are
+ * not in the time.
  */
 #define _GNU_SOURCE
 #include "bench.h"
 
 #include <glob.h>
+#include <grp.h>
 #include <pwd.h>
 #include <security/pam_appl.h>
 #include <stdbool.h>
@@ -73,7 +75,9 @@ static pam_handle_t *session_start(void)
 	pam_handle_t *pamh = NULL;
 	int ret;
 
-	if (!getpwnam(arg_user))
+	const struct passwd *pw = getpwnam(arg_user);
+
+	if (!pw || initgroups(pw->pw_name, pw->pw_gid) < 0)
 		die(arg_user);
 	ret = pam_start_confdir(SERVICE, arg_user, &conv, confdir, &pamh);
 	if (ret == PAM_SUCCESS)
