@@ -5,11 +5,11 @@
  * policy, no protocol, no checks), and times that. What nsbox takes beyond it
  * is nsbox's own.
  *
- *   floor new    a whole box, and a caller that moves into it
- *   floor move   only the move of one process into the cgroups of a box
- *   floor warm   times nothing: until it is killed, moves a process so often
- *                that the lock on cgroup moves stays in the state that the
- *                mount option favordynmods makes permanent
+ *   floor -c CONTENT new    a whole box, and a caller that moves into it
+ *   floor move              only the move of one process into the cgroups of a box
+ *   floor warm              times nothing: until it is killed, moves a process so
+ *                           often that the lock on cgroup moves stays in the state
+ *                           that the mount option favordynmods makes permanent
  *
  * Prints microseconds, one line per iteration. Taking a box down and the pause
  * between two iterations are not in the time.
@@ -29,6 +29,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #include <linux/sched.h>
@@ -39,7 +40,6 @@
 #define BOX_NAMESPACES (CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | \
 			CLONE_NEWIPC | CLONE_NEWNET)
 
-static const char *arg_home = "/root";
 static unsigned int arg_count = 50, arg_gap_ms = 100;
 
 static void write_maps(pid_t pid, const char *map)
@@ -105,13 +105,56 @@ static int data_map(void)
 	return fd;
 }
 
-static int idmapped_tree(const char *path, uint64_t attributes, int userns)
+/* What is in a real box, as tests/bench/run.py found it; see read_content(). */
+struct item {
+	char type, *path, *source;
+	size_t size;
+	int tree;
+};
+
+static struct item items[1024];
+static size_t n_items;
+static char filler[65536];
+
+/*
+ * One line for each thing of the box, in the order in which it can be made:
+ *
+ *	d PATH		a directory		f PATH SIZE	a file
+ *	l PATH TARGET	a symlink		t PATH		a tmpfs
+ *	H PATH		the host's PATH, with the data map (/usr: with the box's)
+ *	p PATH SOURCE	a bind mount of the new proc or of /dev/null (a mask)
+ */
+static void read_content(const char *file)
 {
-	struct mount_attr attr = {
-		.attr_set = attributes | MOUNT_ATTR_NOSUID | MOUNT_ATTR_IDMAP,
-		.propagation = MS_PRIVATE,
-		.userns_fd = (uint64_t)userns,
-	};
+	FILE *f = fopen(file, "re");
+	char type, path[256], source[256];
+	char line[600];
+
+	if (!f)
+		die(file);
+	while (fgets(line, sizeof(line), f) && n_items < sizeof(items) / sizeof(items[0])) {
+		struct item *item = &items[n_items++];
+
+		source[0] = '\0';
+		if (sscanf(line, "%c %255s %255s", &type, path, source) < 2) {
+			fprintf(stderr, "%s: %s", file, line);
+			exit(1);
+		}
+		*item = (struct item){ .type = type, .path = strdup(path), .source = strdup(source),
+				       .size = strtoul(source, NULL, 10), .tree = -1 };
+	}
+	fclose(f);
+}
+
+static bool is_usr(const struct item *item)
+{
+	return strcmp(item->path, "/usr") == 0;
+}
+
+static int cloned_tree(const char *path)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+				   .propagation = MS_PRIVATE };
 	int fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 
 	if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
@@ -119,69 +162,154 @@ static int idmapped_tree(const char *path, uint64_t attributes, int userns)
 	return fd;
 }
 
+static void map_tree(int fd, int userns)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns };
+
+	if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		die("mount_setattr");
+}
+
+/* The keeper's: before init is born, so that it has them. */
+static void lend_trees(void)
+{
+	int userns = data_map();
+
+	for (size_t i = 0; i < n_items; i++) {
+		if (items[i].type != 'H')
+			continue;
+		items[i].tree = cloned_tree(items[i].path);
+		if (!is_usr(&items[i]))
+			map_tree(items[i].tree, userns);
+	}
+	close(userns);
+}
+
+static void close_trees(void)
+{
+	for (size_t i = 0; i < n_items; i++)
+		if (items[i].tree >= 0)
+			close(items[i].tree);
+}
+
+/* /dev, with nodes that only the keeper can make. */
+static int lend_dev(void)
+{
+	static const struct { const char *name; unsigned int major, minor; } nodes[] = {
+		{ "null", 1, 3 }, { "zero", 1, 5 }, { "full", 1, 7 }, { "random", 1, 8 },
+		{ "urandom", 1, 9 }, { "tty", 5, 0 },
+	};
+	static const char *const links[][2] = {
+		{ "ptmx", "pts/ptmx" }, { "fd", "/proc/self/fd" }, { "stdin", "/proc/self/fd/0" },
+		{ "stdout", "/proc/self/fd/1" }, { "stderr", "/proc/self/fd/2" },
+	};
+	static const char *const dirs[] = { "pts", "shm", "mqueue" };
+	int fs = fsopen("tmpfs", FSOPEN_CLOEXEC), dev;
+
+	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "size", "1m", 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "256", 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_SET_STRING, "mode", "0755", 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		die("fsconfig");
+	dev = fsmount(fs, FSMOUNT_CLOEXEC, 0);
+	for (size_t i = 0; i < sizeof(nodes) / sizeof(nodes[0]); i++)
+		if (mknodat(dev, nodes[i].name, S_IFCHR | 0666,
+			    makedev(nodes[i].major, nodes[i].minor)) < 0 ||
+		    fchownat(dev, nodes[i].name, ID_BASE, ID_BASE, 0) < 0)
+			die(nodes[i].name);
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++)
+		if (mkdirat(dev, dirs[i], 0755) < 0)
+			die(dirs[i]);
+	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
+		if (symlinkat(links[i][1], dev, links[i][0]) < 0)
+			die(links[i][0]);
+	close(fs);
+	return dev;
+}
+
 static void box_mount(const char *type, const char *at, unsigned long flags, const char *options)
 {
-	if ((mkdir(at, 0755) < 0 && errno != EEXIST) ||
-	    mount(type, at, type, flags | MS_NOSUID, options) < 0)
+	if (mount(type, at, type, flags | MS_NOSUID, options) < 0)
 		die(at);
 }
 
-static void box_move(int tree, const char *at)
+static void box_file(const char *path, size_t size)
 {
-	if (mkdir(at, 0755) < 0 || move_mount(tree, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH) < 0)
-		die(at);
-}
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
-static void box_dev(void)
-{
-	static const char *const nodes[] = { "/dev/null", "/dev/zero", "/dev/full", "/dev/random",
-					     "/dev/urandom", "/dev/tty", NULL };
-
-	box_mount("tmpfs", "dev", MS_NOEXEC, "mode=755,size=64k,nr_inodes=256");
-	for (int i = 0; nodes[i]; i++) {
-		int fd = open(nodes[i] + 1, O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
-
-		if (fd < 0 || mount(nodes[i], nodes[i] + 1, NULL, MS_BIND, NULL) < 0)
-			die(nodes[i]);
-		close(fd);
+	if (fd < 0)
+		die(path);
+	for (size_t n; size > 0; size -= n) {
+		n = size < sizeof(filler) ? size : sizeof(filler);
+		if (write(fd, filler, n) != (ssize_t)n)
+			die(path);
 	}
-	box_mount("devpts", "dev/pts", MS_NOEXEC, "newinstance,ptmxmode=666,mode=620,gid=5,max=64");
-	box_mount("mqueue", "dev/mqueue", MS_NODEV | MS_NOEXEC, NULL);
-	box_mount("tmpfs", "dev/shm", MS_NODEV, "mode=1777,size=256m,nr_inodes=65536");
-	if (symlink("pts/ptmx", "dev/ptmx") < 0 || symlink("/proc/self/fd", "dev/fd") < 0)
-		die("dev");
+	close(fd);
 }
 
-static void box_root(const int trees[2])
+static void box_bind(const char *from, const char *to)
+{
+	int fd = open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (fd < 0 || move_mount(fd, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		die(to);
+	close(fd);
+}
+
+static void box_item(const struct item *item)
+{
+	const char *at = item->path + 1;
+
+	if (item->type == 'd' && mkdir(at, 0755) < 0 && errno != EEXIST)
+		die(at);
+	if (item->type == 'f')
+		box_file(at, item->size);
+	if (item->type == 'l' && symlink(item->source, at) < 0)
+		die(at);
+	if (item->type == 't')
+		box_mount("tmpfs", at, MS_NODEV, "mode=1777,size=64m,nr_inodes=8192");
+	if (item->type == 'H' && move_mount(item->tree, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		die(at);
+	if (item->type == 'p')
+		box_bind(item->source + 1, at);
+}
+
+static void box_root(int dev)
 {
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		die("private");
-	box_mount("tmpfs", "/tmp", MS_NODEV, "mode=755,size=1m,nr_inodes=1024");
+	box_mount("tmpfs", "/tmp", MS_NODEV, "mode=755,size=16m,nr_inodes=8192");
 	if (chdir("/tmp") < 0)
 		die("/tmp");
-	box_move(trees[0], "usr");
-	box_move(trees[1], "home");
+	(void)mkdir("dev", 0755);
+	if (move_mount(dev, "", AT_FDCWD, "dev", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		die("dev");
+	(void)mkdir("proc", 0755);
+	(void)mkdir("sys", 0755);
 	box_mount("proc", "proc", MS_NODEV | MS_NOEXEC, NULL);
+	for (size_t i = 0; i < n_items; i++)
+		box_item(&items[i]);
+	box_mount("devpts", "dev/pts", MS_NOEXEC, "newinstance,ptmxmode=666,mode=620,gid=5,max=64");
+	box_mount("mqueue", "dev/mqueue", MS_NODEV | MS_NOEXEC, NULL);
 	box_mount("sysfs", "sys", MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL);
-	box_dev();
-	box_mount("tmpfs", "run", MS_NODEV, "mode=755,size=64m,nr_inodes=16384");
-	box_mount("tmpfs", "tmp", MS_NODEV, "mode=1777,size=1g,nr_inodes=262144");
 	if (syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
 		die("pivot_root");
 }
 
-/* Init of the box: waits for the trees, builds, says so and stays. */
-static void box_init(int sock)
+/* Init of the box: waits for its maps, builds, says so and stays. */
+static void box_init(int sock, int dev)
 {
 	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
-	int trees[2], fd;
+	char go;
+	int fd;
 
-	recv_fds(sock, trees, 2);
+	if (read(sock, &go, 1) != 1)
+		die("go");
 	if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
 		die("become box root");
 	if (!cg_v2 && unshare(CLONE_NEWCGROUP) < 0)
 		die("unshare");
-	box_root(trees);
+	box_root(dev);
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) < 0 || sethostname("floor", 5) < 0)
 		die("lo, hostname");
@@ -211,30 +339,30 @@ static void caller(int sock)
 
 static pid_t box_build(int sock, int far_end)
 {
+	int cgroup_fd, userns, dev;
 	char map[64], ready;
-	int cgroup_fd, userns, trees[2];
 	pid_t pid;
 
+	lend_trees();
+	dev = lend_dev();
 	cgroup_make();
 	cgroup_fd = cgroup_init_fd();
 	pid = clone_as_block(BOX_NAMESPACES, cgroup_fd);
 	if (pid == 0)
-		box_init(far_end);
+		box_init(far_end, dev);
 	snprintf(map, sizeof(map), "0 %u 65536\n", ID_BASE);
 	write_maps(pid, map);
 	if (!cg_v2)
 		cgroup_move_init(pid);
 	userns = open_userns(pid);
-	trees[0] = idmapped_tree("/usr", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, userns);
+	for (size_t i = 0; i < n_items; i++)
+		if (items[i].type == 'H' && is_usr(&items[i]))
+			map_tree(items[i].tree, userns);
 	close(userns);
-	userns = data_map();
-	trees[1] = idmapped_tree(arg_home, MOUNT_ATTR_NODEV, userns);
-	close(userns);
-	send_fds(sock, trees, 2);
-	if (read(sock, &ready, 1) != 1)
+	if (write(sock, "g", 1) != 1 || read(sock, &ready, 1) != 1)
 		die("init did not get ready");
-	close(trees[0]);
-	close(trees[1]);
+	close_trees();
+	close(dev);
 	if (cgroup_fd >= 0)
 		close(cgroup_fd);
 	return pid;
@@ -311,11 +439,11 @@ int main(int argc, char **argv)
 	bool warm;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "n:g:d:")) != -1) {
+	while ((opt = getopt(argc, argv, "n:g:c:")) != -1) {
 		switch (opt) {
 		case 'n': arg_count = (unsigned int)atoi(optarg); break;
 		case 'g': arg_gap_ms = (unsigned int)atoi(optarg); break;
-		case 'd': arg_home = optarg; break;
+		case 'c': read_content(optarg); break;
 		default: argc = 0;
 		}
 	}
@@ -325,7 +453,7 @@ int main(int argc, char **argv)
 		measure = floor_move;
 	warm = argc == optind + 1 && strcmp(argv[optind], "warm") == 0;
 	if (!measure && !warm) {
-		fprintf(stderr, "usage: floor [-n COUNT] [-g GAP_MS] [-d HOME] new|move|warm\n");
+		fprintf(stderr, "usage: floor [-n COUNT] [-g GAP_MS] [-c CONTENT] new|move|warm\n");
 		return 2;
 	}
 	cgroup_base();

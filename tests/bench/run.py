@@ -10,7 +10,7 @@ favordynmods gives it. Where the option is not on, floor warm keeps it so by
 moving a process every 2 ms; nothing on the machine is changed. "cold": it is
 not, and every first move after a pause waits for an RCU grace period.
 
-    tests/bench/run.py [--rounds N] [--count N] [--floor] [--check]
+    tests/bench/run.py [--rounds N] [--count N] [--check]
 """
 
 import argparse
@@ -64,10 +64,9 @@ class Bench:
             self.h.run(cc + sources, timeout=120).check()
         for user in ("alice", "carol"):
             self.h.add_user(user)
-        if not args.floor:
-            self.h.install()
-            self.h.policy(POLICY)
-            self.h.enable("sshd")
+        self.h.install()
+        self.h.policy(POLICY)
+        self.h.enable("sshd")
         self.h.sshd()
 
     def program(self, name):
@@ -84,17 +83,24 @@ class Bench:
 
     def round(self, state):
         """Every measurement of one state of the lock once, next to each other."""
-        home = self.h.users["alice"].home
         opentime = ("opentime", "-u", "alice", "-m", host.MODULE)
-        self.time(state + " floor new", "floor", "-d", home, "new")
-        if not self.args.floor:
-            self.time(state + " new", *opentime, "-w")
+        self.time(state + " floor new", "floor", "-c", self.content, "new")
+        self.time(state + " new", *opentime, "-w")
         self.time(state + " floor move", "floor", "move")
-        if not self.args.floor:
-            self.time(state + " joined", *opentime, "-k")
+        self.time(state + " joined", *opentime, "-k")
         self.time(state + " bwrap", "spawntime", *BWRAP)
 
+    def write_content(self):
+        """What is in alice's box, seen from the host, for the floor program to make again."""
+        held = self.h.session("alice")
+        self.content = os.path.join(self.bin, "content")
+        with open(self.content, "w") as f:
+            f.writelines(line + "\n" for line in content_of(observe.inits()[0].pid))
+        held.close()
+        self.wait_no_box()
+
     def rounds(self):
+        self.write_content()
         self.time("first move", "floor", "move")
         self.always_warm = self.p50("first move") < COLD_MOVE_MS
         for _ in range(self.args.rounds):
@@ -180,6 +186,40 @@ class Bench:
                   f"n = {len(values)}")
 
 
+def files_of(root, top):
+    """The files, directories and symlinks of one tmpfs of a box, as lines for the floor program."""
+    here = os.stat(root + top).st_dev
+    for directory, names, files in os.walk(root + top):
+        for name in sorted(names + files):
+            path = os.path.join(directory, name)
+            inside = path[len(root):]
+            if os.path.islink(path):
+                yield f"l {inside} {os.readlink(path)}"
+            elif os.path.isdir(path):
+                yield f"d {inside}"
+            elif os.lstat(path).st_dev == here:
+                yield f"f {inside} {os.path.getsize(path)}"
+        names[:] = [n for n in names if os.lstat(os.path.join(directory, n)).st_dev == here]
+
+
+def content_of(init):
+    """Every file and mount of a box, but for what the floor makes anyhow; mounts as in mountinfo (proc(5))."""
+    root = f"/proc/{init}/root"
+    yield from files_of(root, "/")
+    for line in observe.read(f"/proc/{init}/mountinfo").splitlines():
+        fields, fstype = line.split(" - ")[0].split(), line.split(" - ")[1].split()[0]
+        origin, point = fields[3:5]
+        if point in ("/", "/dev"):
+            continue
+        if point.startswith("/proc/"):
+            yield f"p {point} {'/proc' + origin if fstype == 'proc' else '/dev/null'}"
+        elif os.path.exists(point) and os.stat(point).st_dev == os.stat(root + point).st_dev:
+            yield f"H {point}"
+        elif fstype == "tmpfs":
+            yield f"t {point}"
+            yield from files_of(root, point)
+
+
 def machine(always_warm):
     model = observe.field(observe.read("/proc/cpuinfo"), r"^model name\s*: (.*)$")
     layout = "v2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "v1"
@@ -197,15 +237,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=4, help="rounds of everything (4)")
     parser.add_argument("--count", type=int, default=15, help="measurements of each kind in a round (15)")
-    parser.add_argument("--floor", action="store_true", help="only what needs no nsbox")
     parser.add_argument("--check", action="store_true", help="exit 1 if a must is missed")
     bench = Bench(parser.parse_args())
     bench.rounds()
-    if not bench.args.floor:
-        bench.logins()
-        bench.table(bench.memory())
-        bench.print_table()
-        print()
+    bench.logins()
+    bench.table(bench.memory())
+    bench.print_table()
+    print()
     bench.print_samples()
     print(machine(bench.always_warm))
     missed = [row for row in bench.row if row[-1] == "MISSED"]
