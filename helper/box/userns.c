@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static int write_map(pid_t pid, const char *file, const struct nsbox_id_map *map,
@@ -59,13 +58,15 @@ static int wait_for_death(void *parent)
 int nsbox_userns_for_mounts(const struct nsbox_id_map *uids, const struct nsbox_id_map *gids,
 			    struct nsbox_error *err)
 {
-	char stack[8192] __attribute__((aligned(16)));
-	pid_t self = getpid();
-	siginfo_t info;
+	/* Not ours alone: it may still be in use for a moment when we have returned. */
+	static char stack[8192] __attribute__((aligned(16)));
+	static pid_t self;
 	int r, fd = -1;
 	/* Shares our memory and only pauses: nothing is copied, nothing is written. */
-	pid_t pid = clone(wait_for_death, stack + sizeof(stack), CLONE_NEWUSER | CLONE_VM, &self);
+	pid_t pid;
 
+	self = getpid();
+	pid = clone(wait_for_death, stack + sizeof(stack), CLONE_NEWUSER | CLONE_VM | SIGCHLD, &self);
 	if (pid < 0 && errno == ENOSPC)
 		return nsbox_error_say(err, ENOSPC, "no user namespace can be made: "
 				       "raise user.max_user_namespaces with sysctl");
@@ -74,8 +75,7 @@ int nsbox_userns_for_mounts(const struct nsbox_id_map *uids, const struct nsbox_
 	r = nsbox_userns_write_maps(pid, uids, gids, err);
 	if (r == 0)
 		fd = nsbox_userns_open(pid, err);
-	/* If that failed, waiting would take for ever; it still dies with us. */
-	if (kill(pid, SIGKILL) == 0)
-		(void)waitid(P_PID, (id_t)pid, &info, WEXITED | __WALL);
+	/* Nobody waits for it: the keeper ignores SIGCHLD, see nsbox_start_clean(). */
+	(void)kill(pid, SIGKILL);
 	return r < 0 ? r : fd;
 }

@@ -20,8 +20,9 @@ int nsbox_userns_open(pid_t pid, struct nsbox_error *err);
 
 /*
  * A user namespace that exists only as a map for mounts: made by a process that
- * is gone when this returns. Returns its descriptor, the caller's; the
- * namespace lives as long as that and the mounts that use it.
+ * is killed before this returns (SIGCHLD must be ignored, so that it leaves no
+ * zombie). Returns its descriptor, the caller's; the namespace lives as long as
+ * that and the mounts that use it.
  */
 int nsbox_userns_for_mounts(const struct nsbox_id_map *uids, const struct nsbox_id_map *gids,
 			    struct nsbox_error *err);

@@ -88,8 +88,12 @@ static int listen_on(struct nsbox_record *record, struct nsbox_error *err)
 	(void)unlink(sa.sun_path);
 	if (bind(sock, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return nsbox_error_set(err, errno, "bind %s", sa.sun_path);
-	if (listen(sock, SOMAXCONN) < 0)
-		return nsbox_error_set(err, errno, "listen on %s", sa.sun_path);
+	if (listen(sock, SOMAXCONN) < 0) {
+		int code = errno;
+
+		(void)unlink(sa.sun_path);
+		return nsbox_error_set(err, code, "listen on %s", sa.sun_path);
+	}
 	record->listener = take_fd(&sock);
 	return 0;
 }
@@ -177,6 +181,20 @@ static int clear_box(uid_t uid, const char *box, int record_fd)
 }
 
 /*
+ * An empty record is one that write_record() is about to fill, or whose keeper
+ * was killed there; that is done under the lock of all records.
+ */
+static void forget_empty(int dir, const char *name)
+{
+	cleanup_close int held = lock(NULL), fd = -EBADF;
+
+	fd = openat(dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (held >= 0 && fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+	    lseek(fd, 0, SEEK_END) == 0)
+		(void)unlinkat(dir, name, 0);
+}
+
+/*
  * Clears up after keepers of @uid that were killed: their record is unlocked.
  * Not under the lock of all records, since processes may have to die first.
  */
@@ -196,9 +214,13 @@ static void clear_dead(uid_t uid)
 		    (size_t)(suffix - e->d_name) >= sizeof(box))
 			continue;
 		fd = openat(dirfd(d), e->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-		/* Empty: its keeper is about to lock it, see write_record(). */
-		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || lseek(fd, 0, SEEK_END) == 0)
+		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
 			continue;
+		if (lseek(fd, 0, SEEK_END) == 0) {
+			fd = nsbox_close(fd);	/* who fills it waits for this lock */
+			forget_empty(dirfd(d), e->d_name);
+			continue;
+		}
 		(void)lseek(fd, 0, SEEK_SET);
 		memcpy(box, e->d_name, (size_t)(suffix - e->d_name));
 		box[suffix - e->d_name] = '\0';

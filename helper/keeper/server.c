@@ -403,20 +403,26 @@ static int catch_signals(void)
 	return signalfd(-1, &mask, SFD_CLOEXEC);
 }
 
+/* What the first session need not wait for. */
+static void settle_down(struct server *s)
+{
+	leave_caller(s);
+	log_opened(s);
+	/* A keeper mostly waits: what making the box took goes back to the machine. */
+	(void)malloc_trim(0);
+}
+
 static void serve(struct server *s)
 {
-	bool left = false;
+	bool settled = false;
 	int r = 0;
 
 	s->signals = catch_signals();
-	/* A keeper mostly waits: what making the box took goes back to the machine. */
-	(void)malloc_trim(0);
-
 	while (!s->ending && r == 0) {
 		r = turn(s);
-		if (!left && s->joined) {
-			left = true;
-			leave_caller(s);
+		if (!settled && s->joined) {
+			settled = true;
+			settle_down(s);
 		}
 	}
 	if (r < 0)
@@ -514,7 +520,6 @@ static int keep_box(struct server *s, int first, struct nsbox_packet *packet,
 	nsbox_answer_drop(answer);
 	nsbox_packet_drop(packet);
 	if (r == 0) {
-		log_opened(s);
 		serve(s);
 	} else {
 		accept_all(s);

@@ -24,6 +24,8 @@ static void reset_signals(void)
 
 	for (int sig = 1; sig < NSIG; sig++)
 		(void)signal(sig, SIG_DFL);
+	/* The processes that hold a user namespace for a moment need no wait (wait(2), NOTES). */
+	(void)signal(SIGCHLD, SIG_IGN);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
