@@ -43,12 +43,13 @@ static int decide(const struct nsbox_policy *policy, const struct nsbox_msg_open
 	const char *args[ARGS_MAX];
 	size_t n = split_args(open, args);
 
-	if (n != open->n_args || n + 2 > ARGS_MAX)
+	if (n != open->n_args || n + 3 > ARGS_MAX)
 		return nsbox_error_say(err, E2BIG, "more than %d arguments on the pam.d line",
-				       ARGS_MAX - 2);
+				       ARGS_MAX - 3);
 	if (open->flags & NSBOX_OPEN_RUN) {
 		args[n++] = "action=box";
 		args[n++] = "services=all";
+		args[n++] = "log_only=no";
 	}
 	return nsbox_policy_decide(policy, subject, open->service, args, n, ret, err);
 }
@@ -108,8 +109,12 @@ static int weigh(const struct nsbox_policy *policy, const struct nsbox_msg_open 
 	if (r < 0)
 		return r;
 	if (ret->decision.action == NSBOX_ACTION_DENY) {
-		(void)nsbox_error_say(err, EACCES, "the policy denies it: %.200s",
-				      ret->decision.reason);
+		/* The administrator's own words, or where to look. */
+		if (ret->decision.deny_message)
+			(void)nsbox_error_say(err, EACCES, "%.250s", ret->decision.deny_message);
+		else
+			(void)nsbox_error_say(err, EACCES, "the policy denies it: %.200s",
+					      ret->decision.reason);
 		return 0;
 	}
 	if (ret->decision.action == NSBOX_ACTION_PASS)

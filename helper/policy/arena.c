@@ -5,6 +5,7 @@
  */
 #include "internal.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +39,7 @@ void nsbox_arena_free(struct nsbox_arena *arena)
 	free(arena);
 }
 
-/* Characters only: nothing with an alignment goes in here. */
+/* Characters only: what has an alignment is an array. */
 char *nsbox_arena_alloc(struct nsbox_arena *arena, size_t size)
 {
 	struct block *block = arena->blocks;
@@ -56,6 +57,17 @@ char *nsbox_arena_alloc(struct nsbox_arena *arena, size_t size)
 	}
 	block->used += size;
 	return block->bytes + block->used - size;
+}
+
+void *nsbox_arena_array(struct nsbox_arena *arena, size_t n, size_t size)
+{
+	const size_t align = _Alignof(max_align_t);
+	char *bytes = nsbox_arena_alloc(arena, n * size + align - 1);
+
+	if (!bytes)
+		return NULL;
+	bytes += -(uintptr_t)bytes & (align - 1);
+	return memset(bytes, 0, n * size);
 }
 
 char *nsbox_arena_copy(struct nsbox_arena *arena, const char *s, size_t len)

@@ -50,6 +50,19 @@ int nsbox_path_check(const char *path, struct nsbox_error *err)
 	return 0;
 }
 
+int nsbox_path_template_check(const char *text, const char *words, struct nsbox_error *err)
+{
+	int r = nsbox_template_check(text, err);
+
+	if (r < 0)
+		return r;
+	/* A home directory begins with "/". */
+	if (text[0] != '/' && strncmp(text, "%h", 2) != 0)
+		return nsbox_error_say(err, 0, "write %s%sa path that begins with \"/\"",
+				       words ? words : "", words ? " or " : "");
+	return text[0] == '/' ? nsbox_path_check(text, err) : 0;
+}
+
 static const char *primary_group(const struct nsbox_subject *subject)
 {
 	size_t i;
@@ -136,9 +149,11 @@ static void make_host_piece(char *piece)
 	*out = '\0';
 }
 
-/* Expands into @buf; @is_path chooses which check each piece gets. */
-static int expand(const char *text, const struct nsbox_subject *subject, bool is_path, char *buf,
-		  size_t size, struct nsbox_error *err)
+/* What a template is for: each has its own idea of what a name may add to it. */
+enum purpose { FOR_HOSTNAME, FOR_PATH, FOR_TEXT };
+
+static int expand(const char *text, const struct nsbox_subject *subject, enum purpose purpose,
+		  char *buf, size_t size, struct nsbox_error *err)
 {
 	char piece[VALUE_MAX];
 	size_t used = 0, len;
@@ -150,11 +165,11 @@ static int expand(const char *text, const struct nsbox_subject *subject, bool is
 		if (*text == '%') {
 			text++;
 			r = expand_one(*text, subject, piece, sizeof(piece), err);
-			if (!r && is_path && *text != '%')
+			if (!r && purpose == FOR_PATH && *text != '%')
 				r = check_path_piece(*text, piece, err);
 			if (r < 0)
 				return r;
-			if (!is_path)
+			if (purpose == FOR_HOSTNAME)
 				make_host_piece(piece);
 		}
 		len = strlen(piece);
@@ -176,7 +191,7 @@ int nsbox_expand_hostname(const char *text, const struct nsbox_subject *subject,
 	size_t i;
 	int r;
 
-	r = expand(text, subject, false, buf, sizeof(buf), err);
+	r = expand(text, subject, FOR_HOSTNAME, buf, sizeof(buf), err);
 	if (r < 0)
 		return r;
 	for (i = 0; buf[i]; i++) {
@@ -196,7 +211,7 @@ int nsbox_expand_path(const char *text, const struct nsbox_subject *subject,
 	char *copy;
 	int r;
 
-	r = expand(text, subject, true, buf, sizeof(buf), err);
+	r = expand(text, subject, FOR_PATH, buf, sizeof(buf), err);
 	if (r < 0)
 		return r;
 	r = nsbox_path_check(buf, err);
@@ -205,6 +220,26 @@ int nsbox_expand_path(const char *text, const struct nsbox_subject *subject,
 	copy = nsbox_arena_copy(arena, buf, strlen(buf));
 	if (!copy)
 		return nsbox_error_set(err, ENOMEM, "expanding a path");
+	*ret = copy;
+	return 0;
+}
+
+/* Text that somebody will see on a terminal: no account's name may move the cursor there. */
+int nsbox_expand_text(const char *text, const struct nsbox_subject *subject,
+		      struct nsbox_arena *arena, char **ret, struct nsbox_error *err)
+{
+	char buf[PATH_MAX];
+	int r = expand(text, subject, FOR_TEXT, buf, sizeof(buf), err);
+	char *copy;
+
+	if (r < 0)
+		return r;
+	if (nsbox_text_check(buf, strlen(buf)) != NSBOX_TEXT_GOOD)
+		return nsbox_error_say(err, 0, "it becomes \"%s\" for this user, which is not "
+				       "plain text", nsbox_quote_string(buf).s);
+	copy = nsbox_arena_copy(arena, buf, strlen(buf));
+	if (!copy)
+		return nsbox_error_set(err, ENOMEM, "expanding a text");
 	*ret = copy;
 	return 0;
 }

@@ -5,9 +5,11 @@
  *
  *   load.c    opens and reads the file, if it may be trusted
  *   parse.c   finds the sections, reads the lines of one of them
- *   keys.c    the one table of keys, and the parsers of their values
+ *   keys.c    the one table of keys
+ *   values.c  the parsers of their values, and the values' canonical form
+ *   lists.c   the values that are lists: bind, tmpfs, device, mask, env
  *   caps.c    capability lists
- *   expand.c  %u and its like in hostname, rootfs and shell_fallback
+ *   expand.c  %u and its like in hostname, paths and lists
  *   merge.c   which sections concern a subject, in which order, and the answer
  *   shape.c   the text that two logins must have in common to share a box
  *   text.c    quoting for messages, UTF-8, numbers, "did you mean"
@@ -39,6 +41,8 @@ struct nsbox_arena *nsbox_arena_new(void);
 void nsbox_arena_free(struct nsbox_arena *arena);
 char *nsbox_arena_alloc(struct nsbox_arena *arena, size_t size);
 char *nsbox_arena_copy(struct nsbox_arena *arena, const char *s, size_t len);
+/* All bytes zero. */
+void *nsbox_arena_array(struct nsbox_arena *arena, size_t n, size_t size);
 
 static inline void cleanup_arenap(struct nsbox_arena **arena)
 {
@@ -112,29 +116,86 @@ struct nsbox_key_info {
 	const char *name;
 	const char *fallback;			/* the default, as one would write it */
 	bool shapes;				/* who differs in it cannot share a box */
-	int (*parse)(struct nsbox_decision *d, const char *value, struct nsbox_error *err);
-	void (*print)(const struct nsbox_decision *d, FILE *to);	/* only if it shapes */
+	int (*parse)(const struct nsbox_key_info *key, struct nsbox_decision *d, const char *value,
+		     struct nsbox_error *err);
+	/* NULL: as written */
+	void (*print)(const struct nsbox_key_info *key, const struct nsbox_decision *d, FILE *to);
+	/* NULL: no template in it. From the text to what comes of it for @subject. */
+	int (*expand)(const struct nsbox_key_info *key, struct nsbox_draft *draft, const char *text,
+		      const struct nsbox_subject *subject, struct nsbox_error *err);
+	size_t at;				/* where in the decision the value is */
+	const char *const *words;		/* the values that are words, NULL ends them */
+	uint64_t min, max;			/* of a number or size; of a list: which one */
 };
 
 const struct nsbox_key_info *nsbox_key_info(enum nsbox_key key);
 bool nsbox_key_find(struct nsbox_slice name, enum nsbox_key *ret);
+/* The keys, and behind them profile, which only a section has. */
 const char *nsbox_key_nth(size_t i);
+/* The canonical form: two ways to write the same give the same text. */
+void nsbox_key_print(const struct nsbox_decision *d, enum nsbox_key key, FILE *to);
+/* Puts what comes of all templates into the draft. Ends with the first error's key and sentence. */
+int nsbox_draft_expand(struct nsbox_draft *draft, const struct nsbox_subject *subject,
+		       enum nsbox_key *ret_key, struct nsbox_error *err);
 int nsbox_draft_set(struct nsbox_draft *draft, enum nsbox_key key, const char *value,
 		    const struct nsbox_origin *origin, struct nsbox_error *err);
 bool nsbox_services_has(const char *list, const char *service);
 
+/* values.c: what the table of keys is made of. All of the types above. */
+typedef int nsbox_parse_fn(const struct nsbox_key_info *key, struct nsbox_decision *d,
+			   const char *value, struct nsbox_error *err);
+typedef void nsbox_print_fn(const struct nsbox_key_info *key, const struct nsbox_decision *d,
+			    FILE *to);
+typedef int nsbox_expand_fn(const struct nsbox_key_info *key, struct nsbox_draft *draft,
+			    const char *text, const struct nsbox_subject *subject,
+			    struct nsbox_error *err);
+nsbox_parse_fn nsbox_parse_word, nsbox_parse_flag, nsbox_parse_count, nsbox_parse_size,
+	nsbox_parse_text, nsbox_parse_services, nsbox_parse_deny_services, nsbox_parse_linger,
+	nsbox_parse_hostname, nsbox_parse_path, nsbox_parse_home, nsbox_parse_pty_max,
+	nsbox_parse_id_range, nsbox_parse_memory_max, nsbox_parse_umask, nsbox_parse_caps,
+	nsbox_parse_list;
+nsbox_print_fn nsbox_print_word, nsbox_print_flag, nsbox_print_count, nsbox_print_path,
+	nsbox_print_hostname, nsbox_print_home, nsbox_print_pty_max, nsbox_print_id_range,
+	nsbox_print_memory_max, nsbox_print_umask, nsbox_print_caps, nsbox_print_list;
+nsbox_expand_fn nsbox_put_text, nsbox_put_hostname, nsbox_put_path, nsbox_put_home, nsbox_put_list;
+/* What a tmpfs is at least: with size=0 it would have no limit at all. */
+#define NSBOX_TMPFS_MIN (UINT64_C(64) << 10)
+/* "64M" into bytes, at least @min. */
+int nsbox_size_parse(struct nsbox_slice text, uint64_t min, uint64_t *ret, struct nsbox_error *err);
+
+/* lists.c */
+enum nsbox_list {
+	NSBOX_LIST_BIND,
+	NSBOX_LIST_TMPFS,
+	NSBOX_LIST_DEVICE,
+	NSBOX_LIST_MASK,
+	NSBOX_LIST_ENV,
+};
+
+int nsbox_list_check(enum nsbox_list list, const char *value, struct nsbox_error *err);
+/* @ret_items: the address of the pointer to the items, which are the arena's. */
+int nsbox_list_read(enum nsbox_list list, const char *value, const struct nsbox_subject *subject,
+		    struct nsbox_arena *arena, void *ret_items, size_t *ret_n,
+		    struct nsbox_error *err);
+void nsbox_list_print(enum nsbox_list list, const struct nsbox_decision *d, FILE *to);
+
 /* expand.c */
 int nsbox_template_check(const char *text, struct nsbox_error *err);
 int nsbox_path_check(const char *path, struct nsbox_error *err);
+/* An absolute path, or one that will be. @words: what else one may write, for the sentence. */
+int nsbox_path_template_check(const char *text, const char *words, struct nsbox_error *err);
 int nsbox_expand_hostname(const char *text, const struct nsbox_subject *subject, char ret[65],
 			  struct nsbox_error *err);
 int nsbox_expand_path(const char *text, const struct nsbox_subject *subject,
+		      struct nsbox_arena *arena, char **ret, struct nsbox_error *err);
+int nsbox_expand_text(const char *text, const struct nsbox_subject *subject,
 		      struct nsbox_arena *arena, char **ret, struct nsbox_error *err);
 
 /* parse.c */
 enum nsbox_section_kind {
 	NSBOX_SECTION_PREAMBLE,			/* what stands above the first header */
 	NSBOX_SECTION_DEFAULTS,
+	NSBOX_SECTION_PROFILE,
 	NSBOX_SECTION_GROUP,
 	NSBOX_SECTION_USER,
 	NSBOX_SECTION_BAD,			/* the header is wrong: concerns everyone */
@@ -181,6 +242,12 @@ uint32_t nsbox_policy_find(const struct nsbox_policy *policy, enum nsbox_section
 int nsbox_section_apply(const struct nsbox_policy *policy, uint32_t index,
 			struct nsbox_draft *draft, struct nsbox_complaints *complaints,
 			struct nsbox_error *err);
+/* Is there a profile of that name? The sentence is without place. */
+int nsbox_profile_check(const struct nsbox_policy *policy, struct nsbox_slice name,
+			struct nsbox_error *err);
+/* Puts the keys of a profile, which is there, into @draft, as beneath those of @user, a title. */
+int nsbox_profile_apply(const struct nsbox_policy *policy, struct nsbox_slice name,
+			const char *user, struct nsbox_draft *draft, struct nsbox_error *err);
 /* What is wrong with the header itself; 0 if nothing is. */
 int nsbox_section_header_error(const struct nsbox_policy *policy, uint32_t index,
 			       struct nsbox_error *err);

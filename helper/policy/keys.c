@@ -1,405 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The keys of nsbox.conf: one table with each key's name, its default, whether
- * it shapes the box, the parser of its value and its canonical form. A parser
- * says what to write instead; who calls puts file, line and value in front.
+ * it shapes the box, and what reads, prints and expands its value.
  */
 #include "internal.h"
 
-#include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define DAY_SECONDS 86400
-#define LINGER_DAYS_MAX 3650
-#define MEMORY_MIN (UINT64_C(4) << 20)
-/* One box's block: 65536 ids, and 1024 for what the user has above 65535. */
-#define BLOCK_IDS (65536 + 1024)
+#include <stddef.h>
 
 static const char *const action_words[] = { "pass", "box", "deny", NULL };
 static const char *const net_words[] = { "none", "host", NULL };
 static const char *const idmap_words[] = { "auto", "shift", "keep", NULL };
 static const char *const scope_words[] = { "user", "session", NULL };
+static const char *const rootfs_mode_words[] = { "ro", "ephemeral", "persistent", NULL };
+static const char *const home_words[] = { "bind", "tmpfs", "none", NULL };
+static const char *const home_mode_words[] = { "rw", "ro", NULL };
+static const char *const seccomp_words[] = { "default", "off", NULL };
+static const char *const log_words[] = { "host", "none", NULL };
 static const char *const yes_words[] = { "no", "yes", NULL };
-
-/* The index of @value in @words, or -EINVAL with the words to choose from. */
-static int parse_word(const char *value, const char *const *words, struct nsbox_error *err)
-{
-	char list[80] = "";
-	int i;
-
-	for (i = 0; words[i]; i++)
-		if (!strcmp(value, words[i]))
-			return i;
-	for (i = 0; words[i]; i++) {
-		size_t used = strlen(list);
-
-		(void)snprintf(list + used, sizeof(list) - used, "%s%s",
-			       !i ? "" : words[i + 1] ? ", " : " or ", words[i]);
-	}
-	return nsbox_error_say(err, 0, "write %s", list);
-}
-
-static int parse_action(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	int word = parse_word(value, action_words, err);
-
-	if (word < 0)
-		return word;
-	d->action = (enum nsbox_action)word;
-	return 0;
-}
-
-/* A service is a file below /etc/pam.d; a comma or a blank separates two. */
-static int check_service(struct nsbox_slice word, struct nsbox_error *err)
-{
-	size_t i;
-
-	for (i = 0; i < word.len; i++) {
-		char c = nsbox_lower(word.s[i]);
-
-		if (c && (strchr("_.+@", c) || (c == '-' && i) || (c >= 'a' && c <= 'z') ||
-			  (c >= '0' && c <= '9')))
-			continue;
-		return nsbox_error_say(err, 0, "\"%s\" is not a service: write names like sshd, su",
-				       nsbox_quote(word.s, word.len).s);
-	}
-	return 0;
-}
-
-/* A list of services without the words all and none, which stand alone. */
-static int check_services(const char *value, struct nsbox_error *err)
-{
-	struct nsbox_slice word;
-	const char *pos = value;
-	bool any = false;
-	int r;
-
-	while (nsbox_next_word(&pos, &word)) {
-		if (nsbox_same_word(word, "all") || nsbox_same_word(word, "none"))
-			return nsbox_error_say(err, 0, "all and none stand alone");
-		r = check_service(word, err);
-		if (r < 0)
-			return r;
-		any = true;
-	}
-	return any ? 0 : nsbox_error_say(err, 0, "write names like sshd, su");
-}
-
-static int parse_services(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	(void)d;
-	if (!strcmp(value, "all"))
-		return 0;
-	if (!strcmp(value, "none"))
-		return nsbox_error_say(err, 0, "write all or a list, or action = pass");
-	return check_services(value, err);
-}
-
-static int parse_deny_services(struct nsbox_decision *d, const char *value,
-			       struct nsbox_error *err)
-{
-	(void)d;
-	if (!strcmp(value, "none"))
-		return 0;
-	if (!strcmp(value, "all"))
-		return nsbox_error_say(err, 0, "write none or a list, or action = deny");
-	return check_services(value, err);
-}
-
-static int parse_scope(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	int word = parse_word(value, scope_words, err);
-
-	if (word < 0)
-		return word;
-	d->scope = (enum nsbox_scope)word;
-	return 0;
-}
-
-static int parse_linger(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	static const char units[] = "smhd";
-	static const uint64_t seconds[] = { 1, 60, 3600, DAY_SECONDS };
-	const uint64_t max = (uint64_t)LINGER_DAYS_MAX * DAY_SECONDS;
-	size_t len = strlen(value);
-	const char *unit;
-	uint64_t n;
-
-	if (!strcmp(value, "forever")) {
-		d->linger_ms = NSBOX_LINGER_FOREVER;
-		return 0;
-	}
-	if (!strcmp(value, "0")) {
-		d->linger_ms = 0;
-		return 0;
-	}
-	unit = len ? strchr(units, value[len - 1]) : NULL;
-	if (!unit || !nsbox_number(value, len - 1, &n))
-		return nsbox_error_say(err, 0, "write a time like 30s, 10m, 2h, 1d, 0 or forever");
-	if (n > max / seconds[unit - units])
-		return nsbox_error_say(err, 0, "write at most %ud, or forever", LINGER_DAYS_MAX);
-	d->linger_ms = n * seconds[unit - units] * 1000;
-	return 0;
-}
-
-static int parse_hostname(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	int r = nsbox_template_check(value, err);
-	size_t i;
-
-	(void)d;
-	if (r < 0)
-		return r;
-	for (i = 0; value[i]; i++) {
-		char c = nsbox_lower(value[i]);
-
-		if (c == '%' && value[i + 1] == '%')
-			return nsbox_error_say(err, 0, "a hostname has no %%");
-		if (c == '%') {
-			i++;
-			continue;
-		}
-		if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.')
-			continue;
-		return nsbox_error_say(err, 0, "write letters, digits, \"-\", \".\" and %%u, %%U, "
-				       "%%g, %%h, %%H");
-	}
-	return 0;
-}
-
-/* An absolute path, or one that will be: a home directory begins with "/". */
-static int check_path_template(const char *value, const char *word, struct nsbox_error *err)
-{
-	int r = nsbox_template_check(value, err);
-
-	if (r < 0)
-		return r;
-	if (value[0] != '/' && strncmp(value, "%h", 2) != 0)
-		return nsbox_error_say(err, 0, "write %s or a path that begins with \"/\"", word);
-	return value[0] == '/' ? nsbox_path_check(value, err) : 0;
-}
-
-static int parse_rootfs(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	(void)d;
-	return !strcmp(value, "host") ? 0 : check_path_template(value, "host", err);
-}
-
-static int parse_shell_fallback(struct nsbox_decision *d, const char *value,
-				struct nsbox_error *err)
-{
-	(void)d;
-	return !strcmp(value, "none") ? 0 : check_path_template(value, "none", err);
-}
-
-static int parse_idmap(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	int word = parse_word(value, idmap_words, err);
-
-	if (word < 0)
-		return word;
-	d->idmap = (enum nsbox_idmap)word;
-	return 0;
-}
-
-/*
- * Never below 65536, where the host's own accounts live, nor 4294967295,
- * which means "no id" to the kernel.
- */
-static int parse_id_range(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	const char *dash = strchr(value, '-');
-	uint64_t first, last;
-
-	if (!dash || !nsbox_number(value, (size_t)(dash - value), &first) ||
-	    !nsbox_number(dash + 1, strlen(dash + 1), &last))
-		return nsbox_error_say(err, 0, "write two numbers like 524288-1878982656");
-	if (first < 65536 || last > UINT32_MAX - 1)
-		return nsbox_error_say(err, 0, "write numbers from 65536 to 4294967294");
-	if (last < first || last - first + 1 < BLOCK_IDS)
-		return nsbox_error_say(err, 0, "a box takes %d ids: write a longer range",
-				       BLOCK_IDS);
-	d->id_first = (uint32_t)first;
-	d->id_last = (uint32_t)last;
-	return 0;
-}
-
-static int parse_net(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	int word = parse_word(value, net_words, err);
-
-	if (word < 0)
-		return word;
-	d->net = (enum nsbox_net)word;
-	return 0;
-}
-
-static int parse_count(const char *value, uint64_t min, uint64_t max, uint64_t *ret,
-		       struct nsbox_error *err)
-{
-	uint64_t n;
-
-	if (!nsbox_number(value, strlen(value), &n) || n < min || n > max)
-		return nsbox_error_say(err, 0, "write a number from %" PRIu64 " to %" PRIu64, min,
-				       max);
-	*ret = n;
-	return 0;
-}
-
-/* Below ten not even a login gets as far as its shell. */
-static int parse_pids_max(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	return parse_count(value, 10, 4194304, &d->pids_max, err);
-}
-
-static int parse_percent(struct nsbox_decision *d, const char *value, size_t len,
-			 struct nsbox_error *err)
-{
-	uint64_t n;
-
-	if (!nsbox_number(value, len, &n) || n < 1 || n > 100)
-		return nsbox_error_say(err, 0, "write 1%% to 100%%");
-	d->memory_percent = (unsigned int)n;
-	d->memory_max = 0;
-	return 0;
-}
-
-static int parse_memory_max(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	static const char units[] = "kmgt";
-	size_t len = strlen(value);
-	const char *unit;
-	uint64_t n = 0;
-
-	if (!strcmp(value, "none")) {
-		d->memory_max = NSBOX_LIMIT_NONE;
-		d->memory_percent = 0;
-		return 0;
-	}
-	if (len && value[len - 1] == '%')
-		return parse_percent(d, value, len - 1, err);
-	unit = len ? strchr(units, nsbox_lower(value[len - 1])) : NULL;
-	if (!nsbox_number(value, unit ? len - 1 : len, &n))
-		return nsbox_error_say(err, 0, "write a size like 512M, 2G, 50%% or none");
-	if (unit) {
-		unsigned int shift = 10 * (unsigned int)(unit - units + 1);
-
-		n = n > (uint64_t)INT64_MAX >> shift ? UINT64_MAX : n << shift;
-	}
-	if (n < MEMORY_MIN)
-		return nsbox_error_say(err, 0, "no box fits into that: write at least 4M");
-	if (n > INT64_MAX)
-		return nsbox_error_say(err, 0, "no machine has that much: write none");
-	d->memory_max = n;
-	d->memory_percent = 0;
-	return 0;
-}
-
-static int parse_cpu_weight(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	return parse_count(value, 1, 10000, &d->cpu_weight, err);
-}
-
-static int parse_pty_max(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	uint64_t n = 0;
-	int r = parse_count(value, 1, 65536, &n, err);
-
-	if (r < 0)
-		return r;
-	d->pty_max = (unsigned int)n;
-	return 0;
-}
-
-static int parse_caps(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	return nsbox_caps_parse(value, &d->caps, err);
-}
-
-static int parse_no_new_privs(struct nsbox_decision *d, const char *value, struct nsbox_error *err)
-{
-	int word = parse_word(value, yes_words, err);
-
-	if (word < 0)
-		return word;
-	d->no_new_privs = word;
-	return 0;
-}
-
-/* The canonical forms: two ways to write the same give the same text. */
-static void print_scope(const struct nsbox_decision *d, FILE *to)
-{
-	(void)fputs(scope_words[d->scope], to);
-}
-
-static void print_hostname(const struct nsbox_decision *d, FILE *to)
-{
-	(void)fputs(d->hostname, to);
-}
-
-static void print_rootfs(const struct nsbox_decision *d, FILE *to)
-{
-	(void)fputs(d->rootfs, to);
-}
-
-static void print_shell_fallback(const struct nsbox_decision *d, FILE *to)
-{
-	(void)fputs(d->shell_fallback, to);
-}
-
-static void print_idmap(const struct nsbox_decision *d, FILE *to)
-{
-	(void)fputs(idmap_words[d->idmap], to);
-}
-
-static void print_id_range(const struct nsbox_decision *d, FILE *to)
-{
-	(void)fprintf(to, "%u-%u", d->id_first, d->id_last);
-}
-
-static void print_net(const struct nsbox_decision *d, FILE *to)
-{
-	(void)fputs(net_words[d->net], to);
-}
-
-static void print_pids_max(const struct nsbox_decision *d, FILE *to)
-{
-	(void)fprintf(to, "%" PRIu64, d->pids_max);
-}
-
-static void print_memory_max(const struct nsbox_decision *d, FILE *to)
-{
-	if (d->memory_percent)
-		(void)fprintf(to, "%u%%", d->memory_percent);
-	else if (d->memory_max == NSBOX_LIMIT_NONE)
-		(void)fputs("none", to);
-	else
-		(void)fprintf(to, "%" PRIu64, d->memory_max);
-}
-
-static void print_cpu_weight(const struct nsbox_decision *d, FILE *to)
-{
-	(void)fprintf(to, "%" PRIu64, d->cpu_weight);
-}
-
-static void print_pty_max(const struct nsbox_decision *d, FILE *to)
-{
-	(void)fprintf(to, "%u", d->pty_max);
-}
-
-static void print_caps(const struct nsbox_decision *d, FILE *to)
-{
-	char list[1024];
-
-	nsbox_caps_print(d->caps, list, sizeof(list));
-	(void)fputs(list, to);
-}
-
-static void print_no_new_privs(const struct nsbox_decision *d, FILE *to)
-{
-	(void)fputs(yes_words[d->no_new_privs], to);
-}
+static const char *const host_words[] = { "host", NULL };
+static const char *const none_words[] = { "none", NULL };
+static const char *const caller_words[] = { "caller", NULL };
 
 /*
  * The default capabilities: what sudo, package tools and ping inside an image
@@ -409,28 +29,85 @@ static void print_no_new_privs(const struct nsbox_decision *d, FILE *to)
 	"CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP "      \
 	"NET_BIND_SERVICE NET_RAW SYS_CHROOT AUDIT_WRITE SETFCAP"
 
+#define AT(member) .at = offsetof(struct nsbox_decision, member)
+#define WORD(member, list)                                                                  \
+	.parse = nsbox_parse_word, .print = nsbox_print_word, AT(member), .words = list
+#define FLAG(member, list)                                                                  \
+	.parse = nsbox_parse_flag, .print = nsbox_print_flag, AT(member), .words = list
+#define COUNT(member, least, most)                                                          \
+	.parse = nsbox_parse_count, .print = nsbox_print_count, AT(member), .min = least,   \
+	.max = most
+#define SIZE(member, least)                                                                 \
+	.parse = nsbox_parse_size, .print = nsbox_print_count, AT(member), .min = least
+#define PATH(member, list)                                                                  \
+	.parse = nsbox_parse_path, .print = nsbox_print_path, .expand = nsbox_put_path,     \
+	AT(member), .words = list
+#define LIST(member, which)                                                                 \
+	.parse = nsbox_parse_list, .print = nsbox_print_list, .expand = nsbox_put_list,     \
+	AT(member), .max = which
+
+/* Shapes a box, or says only who gets one, when, and for how long. */
+#define SHAPES true
+#define ONLY_SAYS false
+
 static const struct nsbox_key_info keys[NSBOX_KEY_COUNT] = {
-	[NSBOX_KEY_ACTION] = { "action", "pass", false, parse_action, NULL },
-	[NSBOX_KEY_SERVICES] = { "services", "all", false, parse_services, NULL },
-	[NSBOX_KEY_DENY_SERVICES] = { "deny_services", "systemd-user", false, parse_deny_services,
-				      NULL },
-	[NSBOX_KEY_SCOPE] = { "scope", "user", true, parse_scope, print_scope },
-	[NSBOX_KEY_LINGER] = { "linger", "10s", false, parse_linger, NULL },
-	[NSBOX_KEY_HOSTNAME] = { "hostname", "%u", true, parse_hostname, print_hostname },
-	[NSBOX_KEY_ROOTFS] = { "rootfs", "host", true, parse_rootfs, print_rootfs },
-	[NSBOX_KEY_SHELL_FALLBACK] = { "shell_fallback", "/bin/sh", true, parse_shell_fallback,
-				       print_shell_fallback },
-	[NSBOX_KEY_IDMAP] = { "idmap", "auto", true, parse_idmap, print_idmap },
-	[NSBOX_KEY_ID_RANGE] = { "id_range", "524288-1878982656", true, parse_id_range,
-				 print_id_range },
-	[NSBOX_KEY_NET] = { "net", "none", true, parse_net, print_net },
-	[NSBOX_KEY_PIDS_MAX] = { "pids_max", "512", true, parse_pids_max, print_pids_max },
-	[NSBOX_KEY_MEMORY_MAX] = { "memory_max", "50%", true, parse_memory_max, print_memory_max },
-	[NSBOX_KEY_CPU_WEIGHT] = { "cpu_weight", "100", true, parse_cpu_weight, print_cpu_weight },
-	[NSBOX_KEY_PTY_MAX] = { "pty_max", "64", true, parse_pty_max, print_pty_max },
-	[NSBOX_KEY_CAPS] = { "caps", DEFAULT_CAPS, true, parse_caps, print_caps },
-	[NSBOX_KEY_NO_NEW_PRIVS] = { "no_new_privs", "no", true, parse_no_new_privs,
-				     print_no_new_privs },
+	[NSBOX_KEY_ACTION] = { "action", "pass", ONLY_SAYS, .parse = nsbox_parse_word, AT(action),
+			       .words = action_words },
+	[NSBOX_KEY_DENY_MESSAGE] = { "deny_message", "none", ONLY_SAYS, .parse = nsbox_parse_text,
+				     .expand = nsbox_put_text, AT(deny_message),
+				     .words = none_words },
+	[NSBOX_KEY_SERVICES] = { "services", "all", ONLY_SAYS, .parse = nsbox_parse_services },
+	[NSBOX_KEY_DENY_SERVICES] = { "deny_services", "systemd-user", ONLY_SAYS,
+				      .parse = nsbox_parse_deny_services },
+	[NSBOX_KEY_LOG_ONLY] = { "log_only", "no", ONLY_SAYS, FLAG(log_only, yes_words) },
+	[NSBOX_KEY_SCOPE] = { "scope", "user", SHAPES, WORD(scope, scope_words) },
+	[NSBOX_KEY_LINGER] = { "linger", "10s", ONLY_SAYS, .parse = nsbox_parse_linger },
+	[NSBOX_KEY_HOSTNAME] = { "hostname", "%u", SHAPES, .parse = nsbox_parse_hostname,
+				 .print = nsbox_print_hostname, .expand = nsbox_put_hostname },
+	[NSBOX_KEY_ROOTFS] = { "rootfs", "host", SHAPES, PATH(rootfs, host_words) },
+	[NSBOX_KEY_ROOTFS_MODE] = { "rootfs_mode", "ro", SHAPES,
+				    WORD(rootfs_mode, rootfs_mode_words) },
+	[NSBOX_KEY_SHELL_FALLBACK] = { "shell_fallback", "/bin/sh", SHAPES,
+				       PATH(shell_fallback, none_words) },
+	[NSBOX_KEY_DISK_MAX] = { "disk_max", "none", SHAPES, SIZE(disk_max, 1 << 20),
+				 .words = none_words },
+	[NSBOX_KEY_HOME] = { "home", "bind", SHAPES, .parse = nsbox_parse_home,
+			     .print = nsbox_print_home, .expand = nsbox_put_home, AT(home_dir),
+			     .words = home_words },
+	[NSBOX_KEY_HOME_MODE] = { "home_mode", "rw", SHAPES, FLAG(home_ro, home_mode_words) },
+	[NSBOX_KEY_HOME_SIZE] = { "home_size", "1G", SHAPES, SIZE(home_size, NSBOX_TMPFS_MIN) },
+	[NSBOX_KEY_BIND] = { "bind", "none", SHAPES, LIST(bind, NSBOX_LIST_BIND) },
+	[NSBOX_KEY_TMPFS] = { "tmpfs", "none", SHAPES, LIST(tmpfs, NSBOX_LIST_TMPFS) },
+	[NSBOX_KEY_DEVICE] = { "device", "none", SHAPES, LIST(device, NSBOX_LIST_DEVICE) },
+	[NSBOX_KEY_MASK] = { "mask", "none", SHAPES, LIST(mask, NSBOX_LIST_MASK) },
+	[NSBOX_KEY_TMP_SIZE] = { "tmp_size", "1G", SHAPES, SIZE(tmp_size, NSBOX_TMPFS_MIN) },
+	[NSBOX_KEY_RUN_SIZE] = { "run_size", "64M", SHAPES, SIZE(run_size, NSBOX_TMPFS_MIN) },
+	[NSBOX_KEY_SHM_SIZE] = { "shm_size", "256M", SHAPES, SIZE(shm_size, NSBOX_TMPFS_MIN) },
+	[NSBOX_KEY_PTY_MAX] = { "pty_max", "64", SHAPES, .parse = nsbox_parse_pty_max,
+				.print = nsbox_print_pty_max, .min = 1, .max = 65536 },
+	[NSBOX_KEY_IDMAP] = { "idmap", "auto", SHAPES, WORD(idmap, idmap_words) },
+	[NSBOX_KEY_ID_RANGE] = { "id_range", "524288-1878982656", SHAPES,
+				 .parse = nsbox_parse_id_range, .print = nsbox_print_id_range },
+	[NSBOX_KEY_NET] = { "net", "none", SHAPES, WORD(net, net_words) },
+	/* Below ten not even a login gets as far as its shell. */
+	[NSBOX_KEY_PIDS_MAX] = { "pids_max", "512", SHAPES, COUNT(pids_max, 10, 4194304) },
+	[NSBOX_KEY_MEMORY_MAX] = { "memory_max", "50%", SHAPES, .parse = nsbox_parse_memory_max,
+				   .print = nsbox_print_memory_max },
+	[NSBOX_KEY_CPU_WEIGHT] = { "cpu_weight", "100", SHAPES, COUNT(cpu_weight, 1, 10000) },
+	/* Below sixteen a shell cannot read its own files; the top is the kernel's fs.nr_open. */
+	[NSBOX_KEY_NOFILE] = { "nofile", "caller", SHAPES, COUNT(nofile, 16, 1073741816),
+			       .words = caller_words },
+	[NSBOX_KEY_UMASK] = { "umask", "caller", SHAPES, .parse = nsbox_parse_umask,
+			      .print = nsbox_print_umask, .words = caller_words },
+	[NSBOX_KEY_CAPS] = { "caps", DEFAULT_CAPS, SHAPES, .parse = nsbox_parse_caps,
+			     .print = nsbox_print_caps },
+	[NSBOX_KEY_NO_NEW_PRIVS] = { "no_new_privs", "no", SHAPES, FLAG(no_new_privs, yes_words) },
+	[NSBOX_KEY_SECCOMP] = { "seccomp", "default", SHAPES, WORD(seccomp, seccomp_words) },
+	[NSBOX_KEY_NESTED] = { "nested", "no", SHAPES, FLAG(nested, yes_words) },
+	[NSBOX_KEY_ENV] = { "env", "none", SHAPES, LIST(env, NSBOX_LIST_ENV) },
+	[NSBOX_KEY_LOG] = { "log", "host", SHAPES, WORD(log, log_words) },
+	[NSBOX_KEY_RECORD_LOGIN] = { "record_login", "yes", SHAPES,
+				     FLAG(record_login, yes_words) },
 };
 
 const struct nsbox_key_info *nsbox_key_info(enum nsbox_key key)
@@ -445,7 +122,7 @@ const char *nsbox_key_name(enum nsbox_key key)
 
 const char *nsbox_key_nth(size_t i)
 {
-	return i < NSBOX_KEY_COUNT ? keys[i].name : NULL;
+	return i < NSBOX_KEY_COUNT ? keys[i].name : i == NSBOX_KEY_COUNT ? "profile" : NULL;
 }
 
 bool nsbox_key_find(struct nsbox_slice name, enum nsbox_key *ret)
@@ -459,6 +136,33 @@ bool nsbox_key_find(struct nsbox_slice name, enum nsbox_key *ret)
 		}
 	}
 	return false;
+}
+
+void nsbox_key_print(const struct nsbox_decision *d, enum nsbox_key key, FILE *to)
+{
+	if (keys[key].print)
+		keys[key].print(&keys[key], d, to);
+	else
+		(void)fputs(d->text[key], to);
+}
+
+int nsbox_draft_expand(struct nsbox_draft *draft, const struct nsbox_subject *subject,
+		       enum nsbox_key *ret_key, struct nsbox_error *err)
+{
+	struct nsbox_error later;
+	int first = 0, r, i;
+
+	/* All of them: whom it denies is to read deny_message, whatever his hostname. */
+	for (i = 0; i < NSBOX_KEY_COUNT; i++) {
+		if (!keys[i].expand)
+			continue;
+		r = keys[i].expand(&keys[i], draft, draft->text[i], subject, first ? &later : err);
+		if (r < 0 && !first) {
+			first = r;
+			*ret_key = (enum nsbox_key)i;
+		}
+	}
+	return first;
 }
 
 /* Habits from other formats that would otherwise make a value mean nothing. */
@@ -485,7 +189,7 @@ int nsbox_draft_set(struct nsbox_draft *draft, enum nsbox_key key, const char *v
 	r = check_habits(value, err);
 	if (r < 0)
 		return r;
-	r = keys[key].parse(d, value, err);
+	r = keys[key].parse(&keys[key], d, value, err);
 	if (r < 0)
 		return r;
 	if (d->origin[key].file)

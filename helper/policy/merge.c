@@ -129,6 +129,8 @@ static int apply_argument(const char *arg, struct nsbox_draft *draft, struct nsb
 		return argument_error(arg, err, "write key=value");
 	key.s = arg;
 	key.len = (size_t)(equals - arg);
+	if (nsbox_same_word(key, "profile"))
+		return 0;
 	if (!nsbox_key_find(key, &which)) {
 		const char *near = nsbox_nearest(key, nsbox_key_nth);
 
@@ -144,6 +146,24 @@ static int apply_argument(const char *arg, struct nsbox_draft *draft, struct nsb
 	if (nsbox_draft_set(draft, which, value, &origin, &why) < 0)
 		return argument_error(arg, err, why.msg);
 	return 0;
+}
+
+static int apply_profile_argument(const struct nsbox_policy *policy, const char *arg,
+				  struct nsbox_draft *draft, struct nsbox_error *err)
+{
+	struct nsbox_slice name = { arg + strlen("profile="), 0 };
+	struct nsbox_error why;
+	int r;
+
+	if (strncmp(arg, "profile=", strlen("profile=")) != 0)
+		return 0;
+	name.len = strlen(name.s);
+	if (nsbox_text_check(name.s, name.len) != NSBOX_TEXT_GOOD)
+		return argument_error(arg, err, "not plain UTF-8 text: correct it");
+	r = nsbox_profile_check(policy, name, &why);
+	if (r < 0)
+		return argument_error(arg, err, why.msg);
+	return nsbox_profile_apply(policy, name, "pam.d argument", draft, err);
 }
 
 /* "/etc/nsbox/nsbox.conf:12", "pam.d argument", "built-in default" */
@@ -210,64 +230,140 @@ static void choose_action(struct nsbox_draft *draft, const char *service)
 			       draft->text[NSBOX_KEY_ACTION], place);
 }
 
+/* log_only does nothing and says what else there would be; @refused: that he would not get in. */
+static void choose_log_only(struct nsbox_decision *d, const struct nsbox_error *refused)
+{
+	static const char *const would[] = {
+		[NSBOX_ACTION_BOX] = "box", [NSBOX_ACTION_DENY] = "deny",
+	};
+	char reason[NSBOX_ERROR_MAX];
+
+	d->would = d->action;
+	if (!d->log_only || d->action == NSBOX_ACTION_PASS)
+		return;
+	memcpy(reason, d->reason, sizeof(reason));
+	if (refused && d->action == NSBOX_ACTION_BOX)
+		(void)snprintf(d->reason, sizeof(d->reason), "log_only, would refuse: %.220s",
+			       refused->msg);
+	else
+		(void)snprintf(d->reason, sizeof(d->reason), "log_only, would %s: %.220s",
+			       would[d->action], reason);
+	d->action = NSBOX_ACTION_PASS;
+}
+
 /* Only what a box is made of; a user who is passed is not asked for it. */
 static int expand_templates(struct nsbox_draft *draft, const struct nsbox_subject *subject,
 			    struct nsbox_error *err)
 {
-	struct nsbox_decision *d = &draft->d;
 	enum nsbox_key key = NSBOX_KEY_HOSTNAME;
 	struct nsbox_error why;
-	int r;
+	int r = nsbox_draft_expand(draft, subject, &key, &why);
 
-	r = nsbox_expand_hostname(draft->text[key], subject, d->hostname, &why);
-	if (!r && strcmp(draft->text[NSBOX_KEY_ROOTFS], "host") != 0) {
-		key = NSBOX_KEY_ROOTFS;
-		r = nsbox_expand_path(draft->text[key], subject, draft->arena, &d->rootfs, &why);
-	}
-	if (!r && strcmp(draft->text[NSBOX_KEY_SHELL_FALLBACK], "none") != 0) {
-		key = NSBOX_KEY_SHELL_FALLBACK;
-		r = nsbox_expand_path(draft->text[key], subject, draft->arena, &d->shell_fallback,
-				      &why);
-	}
-	if (!r)
-		return 0;
-	return wrong_value(draft, key, &why, err);
+	return r < 0 ? wrong_value(draft, key, &why, err) : 0;
 }
 
-static int check_together(const struct nsbox_draft *draft, struct nsbox_error *err)
+/* A tmpfs without a size of its own has that of /tmp. */
+static int check_tmpfs(struct nsbox_draft *draft, struct nsbox_error *err)
 {
+	struct nsbox_decision *d = &draft->d;
+	struct nsbox_tmpfs *list = nsbox_arena_array(draft->arena, d->n_tmpfs, sizeof(*list));
+	struct nsbox_error why;
+	size_t i, j;
+
+	if (!list)
+		return nsbox_error_set(err, ENOMEM, "reading the policy");
+	for (i = 0; i < d->n_tmpfs; i++) {
+		list[i] = d->tmpfs[i];
+		if (!list[i].size)
+			list[i].size = d->tmp_size;
+		for (j = 0; j < d->n_bind; j++) {
+			if (strcmp(d->bind[j].dst, list[i].dst) != 0)
+				continue;
+			(void)nsbox_error_say(&why, 0, "\"%s\" is in bind too: take one out",
+					      nsbox_quote_string(list[i].dst).s);
+			return wrong_value(draft, NSBOX_KEY_TMPFS, &why, err);
+		}
+	}
+	d->tmpfs = list;
+	return 0;
+}
+
+static int check_together(struct nsbox_draft *draft, struct nsbox_error *err)
+{
+	const struct nsbox_decision *d = &draft->d;
 	struct nsbox_error why;
 
 	/*
 	 * Abstract sockets belong to the network namespace and check only the
 	 * uid: with the real one, a box talks to the user's unboxed processes.
 	 */
-	if (draft->d.idmap == NSBOX_IDMAP_KEEP && draft->d.net == NSBOX_NET_HOST) {
+	if (d->idmap == NSBOX_IDMAP_KEEP && d->net == NSBOX_NET_HOST) {
 		(void)nsbox_error_say(&why, 0, "not with net = host, where the real uid opens "
 				      "sockets outside: write shift or auto");
 		return wrong_value(draft, NSBOX_KEY_IDMAP, &why, err);
 	}
-	return 0;
+	/* What the host lends is never written to, by whatever overlay. */
+	if (d->rootfs_mode != NSBOX_ROOTFS_RO && !d->rootfs) {
+		(void)nsbox_error_say(&why, 0, "not with rootfs = host: write the directory of an "
+				      "image as rootfs, or ro");
+		return wrong_value(draft, NSBOX_KEY_ROOTFS_MODE, &why, err);
+	}
+	return check_tmpfs(draft, err);
+}
+
+/* What comes of a key for this subject, if it differs from what is written. */
+static bool is_shown_expanded(const struct nsbox_decision *d, enum nsbox_key key)
+{
+	switch (key) {
+	case NSBOX_KEY_HOSTNAME:
+		return d->hostname[0];
+	case NSBOX_KEY_ROOTFS:
+		return d->rootfs;
+	case NSBOX_KEY_SHELL_FALLBACK:
+		return d->shell_fallback;
+	case NSBOX_KEY_HOME:
+		return d->home_dir;
+	case NSBOX_KEY_BIND:
+		return d->n_bind;
+	case NSBOX_KEY_TMPFS:
+		return d->n_tmpfs;
+	case NSBOX_KEY_DEVICE:
+		return d->n_device;
+	case NSBOX_KEY_MASK:
+		return d->n_mask;
+	case NSBOX_KEY_ENV:
+		return d->n_env;
+	default:
+		return key == NSBOX_KEY_CAPS;
+	}
 }
 
 /* The texts for explain; all that the decision points to is in its arena now. */
 static int fill_text(struct nsbox_draft *draft)
 {
 	struct nsbox_decision *d = &draft->d;
-	char caps[1024];
-	int key;
+	cleanup_free char *shown = NULL;
+	const char *text;
+	size_t size = 0;
+	FILE *to;
+	int i;
 
-	nsbox_caps_print(d->caps, caps, sizeof(caps));
-	draft->text[NSBOX_KEY_CAPS] = caps;
-	if (d->hostname[0])
-		draft->text[NSBOX_KEY_HOSTNAME] = d->hostname;
-	if (d->rootfs)
-		draft->text[NSBOX_KEY_ROOTFS] = d->rootfs;
-	if (d->shell_fallback)
-		draft->text[NSBOX_KEY_SHELL_FALLBACK] = d->shell_fallback;
-	for (key = 0; key < NSBOX_KEY_COUNT; key++) {
-		d->text[key] = nsbox_arena_copy(draft->arena, draft->text[key],
-						strlen(draft->text[key]));
+	for (i = 0; i < NSBOX_KEY_COUNT; i++) {
+		enum nsbox_key key = (enum nsbox_key)i;
+
+		text = draft->text[key];
+		if (is_shown_expanded(d, key)) {
+			free(shown);
+			shown = NULL;
+			to = open_memstream(&shown, &size);
+			if (!to)
+				return -ENOMEM;
+			nsbox_key_print(d, key, to);
+			if (fclose(to) != 0)
+				return -ENOMEM;
+			text = shown;
+		}
+		d->text[key] = nsbox_arena_copy(draft->arena, text, strlen(text));
 		if (!d->text[key])
 			return -ENOMEM;
 	}
@@ -290,6 +386,9 @@ static int make_draft(const struct nsbox_policy *policy, const struct nsbox_subj
 	if (r < 0)
 		return r;
 	r = apply_sections(policy, subject, draft, err);
+	/* Beneath the arguments, wherever among them it stands. */
+	for (i = 0; i < n_args && r >= 0; i++)
+		r = apply_profile_argument(policy, args[i], draft, err);
 	for (i = 0; i < n_args && r >= 0; i++)
 		r = apply_argument(args[i], draft, err);
 	return r;
@@ -313,6 +412,7 @@ int nsbox_policy_decide(const struct nsbox_policy *policy, const struct nsbox_su
 	r = expand_templates(&draft, subject, &why);
 	if (!r)
 		r = check_together(&draft, &why);
+	choose_log_only(&draft.d, r < 0 ? &why : NULL);
 	if (r < 0 && draft.d.action == NSBOX_ACTION_BOX) {
 		if (err)
 			*err = why;

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECTION_HINT "write [defaults], [group NAME] or [user NAME]"
+#define SECTION_HINT "write [defaults], [profile NAME], [group NAME] or [user NAME]"
 
 struct header {
 	enum nsbox_section_kind kind;
@@ -58,7 +58,7 @@ static bool is_no_name(char c)
 	return c == '*' || c == '?' || c == '"' || c == ',' || c == ':' || c == '[';
 }
 
-static int check_name(struct nsbox_slice name, struct nsbox_error *err)
+static int check_name(struct nsbox_slice name, bool may_be_id, struct nsbox_error *err)
 {
 	uint64_t id;
 	size_t i;
@@ -66,9 +66,9 @@ static int check_name(struct nsbox_slice name, struct nsbox_error *err)
 	for (i = 0; i < name.len; i++)
 		if (is_no_name(name.s[i]))
 			return nsbox_error_say(err, 0, "\"%s\" is not a name: write one section "
-					       "for each name or number",
-					       nsbox_quote(name.s, name.len).s);
-	if (!nsbox_is_digits(name.s, name.len))
+					       "for each name%s", nsbox_quote(name.s, name.len).s,
+					       may_be_id ? " or number" : "");
+	if (!may_be_id || !nsbox_is_digits(name.s, name.len))
 		return 0;
 	if (!nsbox_number(name.s, name.len, &id) || id >= UINT32_MAX)
 		return nsbox_error_say(err, 0, "\"%s\" is not an id: write 0 to 4294967294, no "
@@ -102,16 +102,18 @@ static int parse_header(struct nsbox_slice line, struct header *ret, struct nsbo
 		ret->kind = NSBOX_SECTION_DEFAULTS;
 		return 0;
 	}
-	if (!nsbox_same_word(kind, "group") && !nsbox_same_word(kind, "user"))
+	if (!nsbox_same_word(kind, "group") && !nsbox_same_word(kind, "user") &&
+	    !nsbox_same_word(kind, "profile"))
 		return nsbox_error_say(err, 0, "no section \"%s\": " SECTION_HINT,
 				       nsbox_quote(line.s, line.len).s);
 	if (!ret->name.len)
 		return nsbox_error_say(err, 0, "no name in \"%s\": " SECTION_HINT,
 				       nsbox_quote(line.s, line.len).s);
-	r = check_name(ret->name, err);
+	r = check_name(ret->name, kind.s[0] != 'p', err);
 	if (r < 0)
 		return r;
-	ret->kind = kind.s[0] == 'g' ? NSBOX_SECTION_GROUP : NSBOX_SECTION_USER;
+	ret->kind = kind.s[0] == 'g' ? NSBOX_SECTION_GROUP :
+		    kind.s[0] == 'u' ? NSBOX_SECTION_USER : NSBOX_SECTION_PROFILE;
 	return 0;
 }
 
@@ -357,6 +359,7 @@ struct reading {
 	struct nsbox_draft *draft;
 	struct nsbox_origin origin;
 	unsigned int first[NSBOX_KEY_COUNT];	/* the line that has the key, 0: none yet */
+	unsigned int profile;			/* the same of "profile" */
 };
 
 static int unknown_key(const struct reading *reading, struct nsbox_slice key,
@@ -388,12 +391,53 @@ static int apply_value(struct reading *reading, enum nsbox_key key, struct nsbox
 	return 0;
 }
 
+static int already(const struct reading *reading, const char *key, unsigned int line,
+		   struct nsbox_error *err)
+{
+	return say(reading->policy, reading->origin.line, err,
+		   "%s is already at line %u of this section: take one out", key, line);
+}
+
+/* "profile = NAME". Its keys were applied before the first line: see below. */
+static int check_profile_line(struct reading *reading, struct nsbox_slice value,
+			      struct nsbox_error *err)
+{
+	unsigned int number = reading->origin.line;
+	struct nsbox_error why;
+
+	if (reading->profile && reading->profile != number)
+		return already(reading, "profile", reading->profile, err);
+	reading->profile = number;
+	if (reading->section->kind == NSBOX_SECTION_PROFILE)
+		return say(reading->policy, number, err, "a profile cannot name another profile: "
+			   "write the keys themselves");
+	if (nsbox_profile_check(reading->policy, value, &why) < 0)
+		return say(reading->policy, number, err, "profile = \"%s\": %s",
+			   nsbox_quote(value.s, value.len).s, why.msg);
+	return 0;
+}
+
+/* "key = value" of a line that is neither blank nor a comment. */
+static bool split_line(struct nsbox_slice line, struct nsbox_slice *key, struct nsbox_slice *value)
+{
+	const char *equals = memchr(line.s, '=', line.len);
+
+	if (!equals)
+		return false;
+	key->s = line.s;
+	key->len = (size_t)(equals - line.s);
+	*key = nsbox_trim(*key);
+	value->s = equals + 1;
+	value->len = (size_t)(line.s + line.len - value->s);
+	*value = nsbox_trim(*value);
+	return true;
+}
+
 static int apply_line(struct reading *reading, struct nsbox_slice line, struct nsbox_error *err)
 {
 	unsigned int number = reading->origin.line;
 	struct nsbox_slice key, value;
 	struct nsbox_error why;
-	const char *equals;
 	enum nsbox_key which;
 
 	if (check_line(line, &why) < 0)
@@ -405,65 +449,74 @@ static int apply_line(struct reading *reading, struct nsbox_slice line, struct n
 		return say(reading->policy, number, err,
 			   "\"%s\" stands before the first section: " SECTION_HINT " above it",
 			   nsbox_quote(line.s, line.len).s);
-	equals = memchr(line.s, '=', line.len);
-	if (!equals)
+	if (!split_line(line, &key, &value))
 		return say(reading->policy, number, err, "no \"=\" in \"%s\": write key = value",
 			   nsbox_quote(line.s, line.len).s);
-	key.s = line.s;
-	key.len = (size_t)(equals - line.s);
-	key = nsbox_trim(key);
-	value.s = equals + 1;
-	value.len = (size_t)(line.s + line.len - value.s);
-	value = nsbox_trim(value);
+	if (nsbox_same_word(key, "profile"))
+		return check_profile_line(reading, value, err);
 	if (!nsbox_key_find(key, &which))
 		return unknown_key(reading, key, err);
 	if (reading->first[which])
-		return say(reading->policy, number, err,
-			   "%s is already at line %u of this section: take one out",
-			   nsbox_key_name(which), reading->first[which]);
+		return already(reading, nsbox_key_name(which), reading->first[which], err);
 	reading->first[which] = number;
 	return apply_value(reading, which, value, err);
 }
 
 /* "[user alice]" for explain, however many blanks the file has in it. */
 static const char *section_title(const struct nsbox_policy *policy,
-				 const struct nsbox_section *section, struct nsbox_arena *arena)
+				 const struct nsbox_section *section, const char *user,
+				 struct nsbox_arena *arena)
 {
-	const char *kind = section->kind == NSBOX_SECTION_GROUP ? "[group " : "[user ";
-	size_t len = strlen(kind);
+	static const char *const kinds[] = {
+		[NSBOX_SECTION_PROFILE] = "profile", [NSBOX_SECTION_GROUP] = "group",
+		[NSBOX_SECTION_USER] = "user",
+	};
+	size_t size = section->name_len + sizeof("[profile ] of ") + (user ? strlen(user) : 0);
 	char *title;
 
-	if (section->kind != NSBOX_SECTION_GROUP && section->kind != NSBOX_SECTION_USER)
+	if (section->kind != NSBOX_SECTION_GROUP && section->kind != NSBOX_SECTION_USER &&
+	    section->kind != NSBOX_SECTION_PROFILE)
 		return "[defaults]";
-	title = nsbox_arena_alloc(arena, len + section->name_len + 2);
-	if (!title)
-		return NULL;
-	memcpy(title, kind, len);
-	memcpy(title + len, policy->text + section->name, section->name_len);
-	memcpy(title + len + section->name_len, "]", 2);
+	title = nsbox_arena_alloc(arena, size);
+	if (title)
+		(void)snprintf(title, size, "[%s %.*s]%s%s", kinds[section->kind],
+			       (int)section->name_len, policy->text + section->name,
+			       user ? " of " : "", user ? user : "");
 	return title;
 }
 
-int nsbox_section_apply(const struct nsbox_policy *policy, uint32_t index,
-			struct nsbox_draft *draft, struct nsbox_complaints *complaints,
-			struct nsbox_error *err)
+/* The value of the section's first line "profile = NAME"; false if it has none. */
+static bool find_profile(const struct nsbox_policy *policy, uint32_t index, unsigned int *line,
+			 struct nsbox_slice *ret)
 {
-	const struct nsbox_section *section = &policy->sections[index];
-	struct reading reading = { .policy = policy, .section = section, .draft = draft };
-	size_t pos = section->body, end = section_end(policy, index);
+	size_t pos = policy->sections[index].body, end = section_end(policy, index);
+	struct nsbox_slice text, key;
+
+	*line = policy->sections[index].line;
+	while (pos < end) {
+		text = nsbox_trim(next_line(policy, end, &pos));
+		++*line;
+		if (text.len && text.s[0] == 'p' && split_line(text, &key, ret) &&
+		    nsbox_same_word(key, "profile"))
+			return true;
+	}
+	return false;
+}
+
+static int read_lines(struct reading *reading, size_t end, struct nsbox_complaints *complaints,
+		      struct nsbox_error *err)
+{
+	const struct nsbox_policy *policy = reading->policy;
+	size_t pos = reading->section->body;
 	struct nsbox_error one;
 	int r;
 
-	reading.origin.section = section_title(policy, section, draft->arena);
-	reading.origin.file = nsbox_arena_copy(draft->arena, policy->file, strlen(policy->file));
-	if (!reading.origin.section || !reading.origin.file)
-		return nsbox_error_set(err, ENOMEM, "reading the policy");
-	reading.origin.line = section->line;
+	reading->origin.line = reading->section->line;
 	while (pos < end) {
 		struct nsbox_slice line = next_line(policy, end, &pos);
 
-		reading.origin.line++;
-		r = apply_line(&reading, line, &one);
+		reading->origin.line++;
+		r = apply_line(reading, line, &one);
 		if (!r)
 			continue;
 		if (r == -ENOMEM || !complaints) {
@@ -475,4 +528,63 @@ int nsbox_section_apply(const struct nsbox_policy *policy, uint32_t index,
 		complaints->each(one.msg, complaints->data);
 	}
 	return 0;
+}
+
+/* The profile that the section names, beneath its own keys. */
+static int apply_profile_of(struct reading *reading, uint32_t index, struct nsbox_error *err)
+{
+	struct nsbox_slice name;
+	int r;
+
+	if (reading->section->kind == NSBOX_SECTION_PREAMBLE ||
+	    reading->section->kind == NSBOX_SECTION_PROFILE ||
+	    !find_profile(reading->policy, index, &reading->origin.line, &name))
+		return 0;
+	r = check_profile_line(reading, name, err);
+	return r < 0 ? r : nsbox_profile_apply(reading->policy, name, reading->origin.section,
+					       reading->draft, err);
+}
+
+static int apply(const struct nsbox_policy *policy, uint32_t index, const char *user,
+		 struct nsbox_draft *draft, struct nsbox_complaints *complaints,
+		 struct nsbox_error *err)
+{
+	const struct nsbox_section *section = &policy->sections[index];
+	struct reading reading = { .policy = policy, .section = section, .draft = draft };
+	int r = 0;
+
+	reading.origin.section = section_title(policy, section, user, draft->arena);
+	reading.origin.file = nsbox_arena_copy(draft->arena, policy->file, strlen(policy->file));
+	if (!reading.origin.section || !reading.origin.file)
+		return nsbox_error_set(err, ENOMEM, "reading the policy");
+	if (!complaints)
+		r = apply_profile_of(&reading, index, err);
+	return r < 0 ? r : read_lines(&reading, section_end(policy, index), complaints, err);
+}
+
+int nsbox_section_apply(const struct nsbox_policy *policy, uint32_t index,
+			struct nsbox_draft *draft, struct nsbox_complaints *complaints,
+			struct nsbox_error *err)
+{
+	return apply(policy, index, NULL, draft, complaints, err);
+}
+
+int nsbox_profile_check(const struct nsbox_policy *policy, struct nsbox_slice name,
+			struct nsbox_error *err)
+{
+	if (!name.len)
+		return nsbox_error_say(err, 0, "a value is missing");
+	if (nsbox_policy_find(policy, NSBOX_SECTION_PROFILE, name.s, name.len))
+		return 0;
+	return nsbox_error_say(err, 0, "there is no [profile %s]",
+			       nsbox_quote(name.s, name.len).s);
+}
+
+int nsbox_profile_apply(const struct nsbox_policy *policy, struct nsbox_slice name,
+			const char *user, struct nsbox_draft *draft, struct nsbox_error *err)
+{
+	uint32_t index = nsbox_policy_find(policy, NSBOX_SECTION_PROFILE, name.s, name.len);
+	int r = nsbox_section_header_error(policy, index, err);
+
+	return r < 0 ? r : apply(policy, index, user, draft, NULL, err);
 }

@@ -20,29 +20,61 @@ enum nsbox_action { NSBOX_ACTION_PASS, NSBOX_ACTION_BOX, NSBOX_ACTION_DENY };
 enum nsbox_net { NSBOX_NET_NONE, NSBOX_NET_HOST };
 enum nsbox_idmap { NSBOX_IDMAP_AUTO, NSBOX_IDMAP_SHIFT, NSBOX_IDMAP_KEEP };
 enum nsbox_scope { NSBOX_SCOPE_USER, NSBOX_SCOPE_SESSION };
+enum nsbox_rootfs_mode {
+	NSBOX_ROOTFS_RO,
+	NSBOX_ROOTFS_EPHEMERAL,
+	NSBOX_ROOTFS_PERSISTENT,
+};
+enum nsbox_home { NSBOX_HOME_BIND, NSBOX_HOME_TMPFS, NSBOX_HOME_NONE, NSBOX_HOME_DIR };
+enum nsbox_seccomp { NSBOX_SECCOMP_DEFAULT, NSBOX_SECCOMP_OFF };
+enum nsbox_log { NSBOX_LOG_HOST, NSBOX_LOG_NONE };
 
 #define NSBOX_LINGER_FOREVER UINT64_MAX
 #define NSBOX_LIMIT_NONE UINT64_MAX
+/* nofile and umask: as the caller has it. */
+#define NSBOX_NOFILE_CALLER UINT64_MAX
+#define NSBOX_UMASK_CALLER UINT32_MAX
 
 /* One key of the table. The order is the order of explain's output. */
 enum nsbox_key {
 	NSBOX_KEY_ACTION,
+	NSBOX_KEY_DENY_MESSAGE,
 	NSBOX_KEY_SERVICES,
 	NSBOX_KEY_DENY_SERVICES,
+	NSBOX_KEY_LOG_ONLY,
 	NSBOX_KEY_SCOPE,
 	NSBOX_KEY_LINGER,
 	NSBOX_KEY_HOSTNAME,
 	NSBOX_KEY_ROOTFS,
+	NSBOX_KEY_ROOTFS_MODE,
 	NSBOX_KEY_SHELL_FALLBACK,
+	NSBOX_KEY_DISK_MAX,
+	NSBOX_KEY_HOME,
+	NSBOX_KEY_HOME_MODE,
+	NSBOX_KEY_HOME_SIZE,
+	NSBOX_KEY_BIND,
+	NSBOX_KEY_TMPFS,
+	NSBOX_KEY_DEVICE,
+	NSBOX_KEY_MASK,
+	NSBOX_KEY_TMP_SIZE,
+	NSBOX_KEY_RUN_SIZE,
+	NSBOX_KEY_SHM_SIZE,
+	NSBOX_KEY_PTY_MAX,
 	NSBOX_KEY_IDMAP,
 	NSBOX_KEY_ID_RANGE,
 	NSBOX_KEY_NET,
 	NSBOX_KEY_PIDS_MAX,
 	NSBOX_KEY_MEMORY_MAX,
 	NSBOX_KEY_CPU_WEIGHT,
-	NSBOX_KEY_PTY_MAX,
+	NSBOX_KEY_NOFILE,
+	NSBOX_KEY_UMASK,
 	NSBOX_KEY_CAPS,
 	NSBOX_KEY_NO_NEW_PRIVS,
+	NSBOX_KEY_SECCOMP,
+	NSBOX_KEY_NESTED,
+	NSBOX_KEY_ENV,
+	NSBOX_KEY_LOG,
+	NSBOX_KEY_RECORD_LOGIN,
 	NSBOX_KEY_COUNT
 };
 
@@ -62,7 +94,24 @@ struct nsbox_subject {
 struct nsbox_origin {
 	const char *file;		/* NULL: the built-in default */
 	unsigned int line;		/* 0 with file "pam.d": a pam.d argument */
-	const char *section;		/* "[defaults]", "[group staff]", "pam.d argument" */
+	/* "[defaults]", "[group staff]", "[profile lab] of [group staff]", "pam.d argument" */
+	const char *section;
+};
+
+/*
+ * The lists. All paths are expanded, absolute and plain: no "..", no "." and no
+ * second slash in them. Two entries for one place are an error before this.
+ */
+struct nsbox_bind {
+	const char *dst;		/* in the box */
+	const char *src;		/* on the host */
+	bool ro, noexec;
+	bool optional;			/* a src that is not there is left out */
+};
+
+struct nsbox_tmpfs {
+	const char *dst;
+	uint64_t size;			/* bytes; without a size in the policy: tmp_size */
 };
 
 /*
@@ -71,11 +120,32 @@ struct nsbox_origin {
  */
 struct nsbox_decision {
 	enum nsbox_action action;
+	/*
+	 * log_only: the action is PASS, this is what it would have been, and reason
+	 * says so. Otherwise the same as action.
+	 */
+	enum nsbox_action would;
+	bool log_only;
+	char *deny_message;		/* expanded, what a denied user reads; NULL: none */
 	enum nsbox_scope scope;
 	uint64_t linger_ms;		/* or NSBOX_LINGER_FOREVER */
 	char hostname[65];		/* expanded; 64 is __NEW_UTS_LEN */
 	char *rootfs;			/* "host" or an absolute path, expanded */
+	enum nsbox_rootfs_mode rootfs_mode;	/* RO if rootfs is "host" */
 	char *shell_fallback;		/* absolute path, or "none" */
+	uint64_t disk_max;		/* bytes, or NSBOX_LIMIT_NONE */
+	enum nsbox_home home;
+	char *home_dir;			/* expanded, with NSBOX_HOME_DIR; else NULL */
+	bool home_ro;
+	uint64_t home_size;		/* bytes, for NSBOX_HOME_TMPFS */
+	const struct nsbox_bind *bind;
+	const struct nsbox_tmpfs *tmpfs;
+	const char *const *device;	/* below /dev; may be patterns of glob(7) */
+	const char *const *mask;
+	const char *const *env;		/* "NAME=value" */
+	size_t n_bind, n_tmpfs, n_device, n_mask, n_env;
+	uint64_t tmp_size, run_size, shm_size;	/* bytes */
+	unsigned int pty_max;
 	enum nsbox_idmap idmap;
 	uint32_t id_first, id_last;
 	enum nsbox_net net;
@@ -83,12 +153,17 @@ struct nsbox_decision {
 	uint64_t memory_max;		/* bytes, NSBOX_LIMIT_NONE for "none" */
 	unsigned int memory_percent;	/* not 0: percent of RAM, memory_max unused */
 	uint64_t cpu_weight;		/* 1..10000, cgroup v2 scale, default 100 */
-	unsigned int pty_max;
+	uint64_t nofile;		/* or NSBOX_NOFILE_CALLER */
+	uint32_t umask;			/* or NSBOX_UMASK_CALLER */
 	uint64_t caps;			/* bounding set inside the box, bit per CAP_* */
 	bool no_new_privs;
+	enum nsbox_seccomp seccomp;
+	bool nested;
+	enum nsbox_log log;
+	bool record_login;
 
 	/* For explain: the value as text and its origin, per key. */
-	/* action, services: as configured; hostname, paths, caps: what comes of it. */
+	/* action, services: as configured; hostname, paths, lists, caps: what comes of it. */
 	char *text[NSBOX_KEY_COUNT];
 	struct nsbox_origin origin[NSBOX_KEY_COUNT];
 	struct nsbox_origin overrode[NSBOX_KEY_COUNT];	/* .section NULL: nothing */
@@ -123,7 +198,15 @@ void nsbox_policy_free(struct nsbox_policy *policy);
  * What only a box needs (hostname, rootfs and shell_fallback for this user, and
  * that the values go together) is refused only if the action is NSBOX_ACTION_BOX:
  * a user who passes is not stopped by it. With another action hostname may
- * therefore be empty, and a path still the template.
+ * therefore be empty, a list too, and a path still the template. With log_only
+ * the reason says that he would have been refused, and why.
+ *
+ * A key of a later level replaces what an earlier one says, lists as well: what
+ * a list holds is to be read in one line. Only caps, with + and -, changes what
+ * the earlier level gives. "profile = NAME" lays [profile NAME] directly beneath
+ * the keys of the section that says it, wherever in it that stands; a profile
+ * cannot name another. As a pam.d argument it lies beneath the arguments and
+ * above the user.
  */
 int nsbox_policy_decide(const struct nsbox_policy *policy, const struct nsbox_subject *subject,
 			const char *service, const char *const *args, size_t n_args,
@@ -132,8 +215,8 @@ void nsbox_decision_free(struct nsbox_decision *decision);
 
 /*
  * Writes the canonical text of everything that shapes a box (all keys but
- * action, services, deny_services and linger; uid, primary gid, user name,
- * home, shell, every group's gid and name, sorted) as NUL-terminated text that
+ * action, deny_message, services, deny_services, log_only and linger; uid,
+ * primary gid, user name, home, shell, every group's gid and name, sorted) as NUL-terminated text that
  * the caller frees. Two logins may share a box only if their texts are equal.
  * NULL: no memory.
  */

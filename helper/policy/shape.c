@@ -79,7 +79,7 @@ static int print_shape(FILE *to, const struct nsbox_decision *decision,
 		if (!info->shapes)
 			continue;
 		(void)fprintf(to, "%s=", info->name);
-		info->print(decision, to);
+		info->print(info, decision, to);
 		(void)fputc('\n', to);
 	}
 	return ferror(to) ? -ENOMEM : 0;

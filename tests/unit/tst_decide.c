@@ -36,6 +36,20 @@ static void test_defaults(void)
 	   1U << CAP_SETUID | 1U << CAP_SETPCAP | 1U << CAP_NET_BIND_SERVICE | 1U << CAP_NET_RAW |
 	   1U << CAP_SYS_CHROOT | 1U << CAP_AUDIT_WRITE | 1U << CAP_SETFCAP, "default caps");
 	IS(d.text[NSBOX_KEY_DENY_SERVICES], "systemd-user", "default deny_services");
+	OK(!d.deny_message && !d.log_only && d.would == NSBOX_ACTION_PASS,
+	   "default deny_message and log_only");
+	EQ(d.rootfs_mode, NSBOX_ROOTFS_RO, "default rootfs_mode");
+	OK(d.disk_max == NSBOX_LIMIT_NONE, "default disk_max");
+	OK(d.home == NSBOX_HOME_BIND && !d.home_dir && !d.home_ro, "default home and home_mode");
+	EQ(d.home_size, 1 << 30, "default home_size");
+	EQ(d.n_bind + d.n_tmpfs + d.n_device + d.n_mask + d.n_env, 0, "default lists");
+	EQ(d.tmp_size, 1 << 30, "default tmp_size");
+	EQ(d.run_size, 64 << 20, "default run_size");
+	EQ(d.shm_size, 256 << 20, "default shm_size");
+	OK(d.nofile == NSBOX_NOFILE_CALLER && d.umask == NSBOX_UMASK_CALLER,
+	   "default nofile and umask");
+	OK(d.seccomp == NSBOX_SECCOMP_DEFAULT && !d.nested, "default seccomp and nested");
+	OK(d.log == NSBOX_LOG_HOST && d.record_login, "default log and record_login");
 	OK(!d.origin[NSBOX_KEY_NET].file, "a default has no file");
 	IS(d.origin[NSBOX_KEY_NET].section, "built-in default", "but a name");
 	IS(d.reason, "action = pass, built-in default", "the reason of a default");
@@ -72,6 +86,84 @@ static void test_origins(void)
 	OK(!d.overrode[NSBOX_KEY_NET].section, "a default is not called overridden");
 	EQ(d.net, NSBOX_NET_HOST, "the second argument counts too");
 	EQ(d.linger_ms, 0, "the first as well");
+	nsbox_decision_free(&d);
+}
+
+/* The structs, which the table sees only as text. */
+static void test_lists(void)
+{
+	struct nsbox_decision d = { 0 };
+
+	IS(answer("[defaults]\naction = box\nbind = //srv//x/./y/ /data:%h/d:ro,optional /b:noexec\n"
+		  "tmpfs = /scratch /s2:64K\ntmp_size = 2M\ndevice = /dev/nvidia* /dev//fuse\n"
+		  "mask = /opt/secret\nenv = A=b\\ c LANG=C\n", &d), "", "lists");
+	EQ(d.n_bind, 3, "three binds");
+	IS(d.bind[0].src, "/srv/x/y", "a plain source");
+	IS(d.bind[0].dst, "/srv/x/y", "which is the place too");
+	OK(!d.bind[0].ro && !d.bind[0].noexec && !d.bind[0].optional, "and rw");
+	IS(d.bind[1].src, "/data", "a source");
+	IS(d.bind[1].dst, "/home/alice/d", "and a place");
+	OK(d.bind[1].ro && !d.bind[1].noexec && d.bind[1].optional, "with options");
+	OK(!d.bind[2].ro && d.bind[2].noexec, "options without a place");
+	EQ(d.n_tmpfs, 2, "two tmpfs");
+	EQ(d.tmpfs[0].size, 2 << 20, "one as large as /tmp");
+	EQ(d.tmpfs[1].size, 64 << 10, "one with a size");
+	EQ(d.n_device, 2, "two devices");
+	IS(d.device[0], "/dev/nvidia*", "a pattern");
+	IS(d.device[1], "/dev/fuse", "a path");
+	EQ(d.n_mask, 1, "one mask");
+	IS(d.mask[0], "/opt/secret", "its path");
+	EQ(d.n_env, 2, "two variables");
+	IS(d.env[0], "A=b c", "a blank in one");
+	IS(d.env[1], "LANG=C", "the other");
+	IS(d.text[NSBOX_KEY_BIND], "/srv/x/y:/srv/x/y:rw /data:/home/alice/d:ro,optional "
+	   "/b:/b:rw,noexec", "the text says what comes of it");
+	IS(d.text[NSBOX_KEY_ENV], "A=b\\ c LANG=C", "and reads back as the same");
+	nsbox_decision_free(&d);
+}
+
+/* A name with a blank, a colon or a comma in it stays inside its entry. */
+static void test_list_names(void)
+{
+	static const char text[] = "[defaults]\naction=box\nhostname=x\nbind=/srv/%u:/mnt/%u:ro\n"
+				   "env=WHO=%u\n";
+	struct nsbox_policy *policy = parse_bytes(text, sizeof(text) - 1);
+	struct nsbox_subject subject = alice();
+	struct nsbox_decision d = { 0 };
+	struct nsbox_error err = { 0 };
+
+	subject.name = "a /etc:rw,b";
+	EQ(nsbox_policy_decide(policy, &subject, "su", NULL, 0, &d, &err), -EINVAL, "a slash");
+	subject.name = "a :b,c\\";
+	EQ(nsbox_policy_decide(policy, &subject, "su", NULL, 0, &d, &err), 0, "an odd name");
+	OK(d.n_bind == 1 && d.n_env == 1, "one entry each");
+	IS(d.n_bind ? d.bind[0].src : NULL, "/srv/a :b,c\\", "the source");
+	IS(d.n_bind ? d.bind[0].dst : NULL, "/mnt/a :b,c\\", "the place");
+	OK(d.n_bind && d.bind[0].ro, "the option");
+	IS(d.n_env ? d.env[0] : NULL, "WHO=a :b,c\\", "the variable");
+	nsbox_decision_free(&d);
+	nsbox_policy_free(policy);
+}
+
+static void test_log_only(void)
+{
+	struct nsbox_decision d = { 0 };
+
+	IS(answer("[defaults]\naction = box\nlog_only = yes\n", &d), "", "log_only");
+	EQ(d.action, NSBOX_ACTION_PASS, "does nothing");
+	EQ(d.would, NSBOX_ACTION_BOX, "knows what it would");
+	HAS(d.reason, "log_only, would box: action = box in [defaults]", "and says it");
+	nsbox_decision_free(&d);
+	IS(answer("[defaults]\naction = box\nlog_only = yes\nrootfs_mode = ephemeral\n", &d), "",
+	   "log_only of a box that cannot be");
+	EQ(d.action, NSBOX_ACTION_PASS, "passes");
+	HAS(d.reason, "log_only, would refuse: ", "and says that it would be refused");
+	HAS(d.reason, "nsbox.conf:4: rootfs_mode", "and why");
+	nsbox_decision_free(&d);
+	IS(answer("[defaults]\naction = deny\nhostname = %u\ndeny_message = %u: ask %% at %h\n", &d),
+	   "", "deny_message");
+	IS(d.deny_message, "alice: ask % at /home/alice", "is expanded");
+	EQ(d.would, NSBOX_ACTION_DENY, "deny");
 	nsbox_decision_free(&d);
 }
 
@@ -207,10 +299,15 @@ static void test_shape_keys(void)
 		"scope=session", "hostname=x", "rootfs=/x", "shell_fallback=none", "idmap=keep",
 		"id_range=600000-900000", "net=host", "pids_max=11", "memory_max=none",
 		"memory_max=51%", "cpu_weight=1", "pty_max=1", "caps=-CHOWN", "no_new_privs=yes",
+		"rootfs=/x\nrootfs_mode=ephemeral", "disk_max=1G", "home=tmpfs", "home=/x/%u",
+		"home_mode=ro", "home_size=1M", "bind=/x", "tmpfs=/x", "device=/dev/fuse", "mask=/x",
+		"tmp_size=1M", "run_size=1M", "shm_size=1M", "nofile=99", "umask=022",
+		"seccomp=off", "nested=yes", "env=A=b", "log=none", "record_login=no",
 	};
 	static const char *const equal[] = {
 		"linger=0", "services=sshd,su", "deny_services=none", "hostname=%u",
 		"memory_max=50%", "caps=+chown", "hostname=alice", "id_range=524288-1878982656",
+		"deny_message=no", "log_only=no", "bind=none", "tmp_size=1024M", "umask=caller",
 	};
 	struct nsbox_subject s = alice();
 	size_t i;
@@ -220,6 +317,12 @@ static void test_shape_keys(void)
 	for (i = 0; i < sizeof(equal) / sizeof(equal[0]); i++)
 		OK(same_shape("", &s, equal[i], &s), "%s makes the same box", equal[i]);
 	OK(same_shape("memory_max=2G", &s, "memory_max=2048m", &s), "2G is 2048m");
+	OK(same_shape("bind=/x", &s, "bind=//x/.:/x/:rw", &s), "a bind has one spelling");
+	OK(!same_shape("bind=/x", &s, "bind=/x:ro", &s), "ro is not rw");
+	OK(!same_shape("bind=/x:optional", &s, "bind=/x", &s), "optional shapes");
+	OK(!same_shape("mask=/x\\ /y", &s, "mask=/x /y", &s), "a blank does not imitate two entries");
+	OK(same_shape("tmpfs=/x", &s, "tmpfs=/x:1G", &s), "a tmpfs of the default size");
+	OK(same_shape("umask=0022", &s, "umask=022", &s), "0022 is 022");
 	OK(same_shape("caps=KILL,CHOWN", &s, "caps=cap_chown cap_kill", &s), "caps have an order");
 }
 
@@ -421,6 +524,9 @@ int main(void)
 {
 	test_defaults();
 	test_origins();
+	test_lists();
+	test_list_names();
+	test_log_only();
 	test_odd_arguments();
 	test_group_twice();
 	test_host();

@@ -124,7 +124,7 @@ static void value_of(const struct nsbox_decision *d, const char *key, char *buf,
 	} else if (nsbox_key_find(name, &which) && nsbox_key_info(which)->print) {
 		f = open_memstream(&text, &len);
 		if (f)
-			nsbox_key_info(which)->print(d, f);
+			nsbox_key_print(d, which, f);
 		if (f && !fclose(f))
 			(void)snprintf(buf, size, "%s", text);
 		free(text);
