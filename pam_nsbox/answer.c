@@ -109,12 +109,8 @@ static int weigh(const struct nsbox_policy *policy, const struct nsbox_msg_open 
 	if (r < 0)
 		return r;
 	if (ret->decision.action == NSBOX_ACTION_DENY) {
-		/* The administrator's own words, or where to look. */
-		if (ret->decision.deny_message)
-			(void)nsbox_error_say(err, EACCES, "%.250s", ret->decision.deny_message);
-		else
-			(void)nsbox_error_say(err, EACCES, "the policy denies it: %.200s",
-					      ret->decision.reason);
+		(void)nsbox_error_say(err, EACCES, "the policy denies it: %.200s",
+				      ret->decision.reason);
 		return 0;
 	}
 	if (ret->decision.action == NSBOX_ACTION_PASS)

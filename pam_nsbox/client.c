@@ -285,8 +285,18 @@ static enum nsbox_outcome open_once(struct conversation *c, const struct nsbox_m
 	return enter(c, err);
 }
 
-enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid,
-			      struct nsbox_msg_join *ret_join, struct nsbox_error *err)
+/* Whom the policy does not box: its own words for him or for the log. */
+static void tell(const struct nsbox_decision *d, enum nsbox_outcome outcome,
+		 struct nsbox_opened *ret)
+{
+	if (outcome == NSBOX_DENIED && d->deny_message)
+		(void)snprintf(ret->deny_message, sizeof(ret->deny_message), "%s", d->deny_message);
+	if (outcome == NSBOX_PASSED && d->log_only)
+		(void)snprintf(ret->log_only, sizeof(ret->log_only), "%s", d->reason);
+}
+
+enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid, struct nsbox_opened *ret,
+			      struct nsbox_error *err)
 {
 	struct conversation c __attribute__((cleanup(end_conversation))) = {
 		.caller = NSBOX_CALLER_INIT,
@@ -296,8 +306,11 @@ enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid,
 	enum nsbox_outcome outcome = weigh(open, &c.answer, err);
 	int deaths = 0;
 
-	if (outcome != NSBOX_ENTERED)
+	ret->deny_message[0] = ret->log_only[0] = '\0';
+	if (outcome != NSBOX_ENTERED) {
+		tell(&c.answer.decision, outcome, ret);
 		return outcome;
+	}
 	if (nsbox_caller_find_terminals(&c.caller, err) < 0)
 		return NSBOX_REFUSED;
 	/* A keeper that is killed under our hands has changed nothing: the next one. */
@@ -306,6 +319,6 @@ enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid,
 		outcome = open_once(&c, open, uid, err);
 	} while (outcome == NSBOX_REFUSED && c.keeper_died && ++deaths < DEATHS_MAX);
 	if (outcome == NSBOX_ENTERED)
-		*ret_join = c.in.msg.u.join;
+		ret->join = c.in.msg.u.join;
 	return outcome;
 }

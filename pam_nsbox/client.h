@@ -23,14 +23,20 @@ enum nsbox_outcome {
 	NSBOX_BROKEN,		/* in the box, but not as it should be: must not go on */
 };
 
+/* What the caller gets to know. */
+struct nsbox_opened {
+	struct nsbox_msg_join join;	/* the keeper's answer, NSBOX_ENTERED only */
+	char deny_message[NSBOX_ERROR_MAX];	/* NSBOX_DENIED: the administrator's words, or "" */
+	char log_only[NSBOX_ERROR_MAX];	/* NSBOX_PASSED: what would have happened, or "" */
+};
+
 /*
  * Opens a session for @uid as @open says (unfit is filled in here). Runs in the
  * caller, on the host, as root. On NSBOX_REFUSED the caller's namespaces, cwd,
  * groups, cgroups, terminal owners and signal actions are as before.
- * @ret_join gets the keeper's answer (NSBOX_ENTERED only).
  */
-enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid,
-			      struct nsbox_msg_join *ret_join, struct nsbox_error *err);
+enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid, struct nsbox_opened *ret,
+			      struct nsbox_error *err);
 
 /*
  * Connects to RUN_DIR/UID/@name until @deadline_ms. Returns the connection, the

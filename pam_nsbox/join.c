@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int check_alive(int init, struct nsbox_error *err)
@@ -111,8 +112,44 @@ static void raise_nproc(struct nsbox_join_plan *plan, uint32_t min_nproc)
 	plan->nproc_raised = setrlimit(RLIMIT_NPROC, &rl) == 0;
 }
 
+/*
+ * The policy's nofile. A hard limit can be raised on the host alone, and might
+ * not come back up once it was lowered: so up before the join, down after it.
+ */
+static int make_room_for_nofile(struct nsbox_join_plan *plan, uint64_t nofile,
+				struct nsbox_error *err)
+{
+	struct rlimit rl;
+
+	if (nofile == UINT64_MAX)
+		return 0;
+	if (getrlimit(RLIMIT_NOFILE, &rl) < 0)
+		return nsbox_error_set(err, errno, "getrlimit(RLIMIT_NOFILE)");
+	if (rl.rlim_max >= nofile)
+		return 0;
+	plan->nofile = rl;
+	rl.rlim_max = nofile;
+	if (setrlimit(RLIMIT_NOFILE, &rl) < 0)
+		return nsbox_error_set(err, errno, "nofile = %llu is more than the caller may have",
+				       (unsigned long long)nofile);
+	plan->nofile_raised = true;
+	return 0;
+}
+
+static int set_nofile(uint64_t nofile, struct nsbox_error *err)
+{
+	const struct rlimit rl = { .rlim_cur = nofile, .rlim_max = nofile };
+
+	if (nofile != UINT64_MAX && setrlimit(RLIMIT_NOFILE, &rl) < 0)
+		return nsbox_error_set(err, errno, "setrlimit(RLIMIT_NOFILE)");
+	return 0;
+}
+
 void nsbox_join_abandon(struct nsbox_join_plan *plan)
 {
+	if (plan->nofile_raised)
+		(void)setrlimit(RLIMIT_NOFILE, &plan->nofile);
+	plan->nofile_raised = false;
 	if (plan->nproc_raised)
 		(void)setrlimit(RLIMIT_NPROC, &plan->nproc);
 	plan->nproc_raised = false;
@@ -139,7 +176,7 @@ int nsbox_join_prepare(const struct nsbox_msg_join *to, int init,
 	ret_plan->to = to;
 	ret_plan->init = init;
 	ret_plan->ns_dir = dir;
-	return 0;
+	return make_room_for_nofile(ret_plan, to->nofile, err);
 }
 
 /*
@@ -199,6 +236,10 @@ static int settle(const struct nsbox_join_plan *plan, struct nsbox_error *err)
 		r = nsbox_install_filter(to->insns, to->n_insns, err);
 	if (r == 0)
 		r = nsbox_drop_caps(to->bounding_caps, to->caller_caps, err);
+	if (r == 0 && to->umask != UINT32_MAX)
+		(void)umask(to->umask);
+	if (r == 0)
+		r = set_nofile(to->nofile, err);
 	if (r == 0)
 		r = close_descriptors_at_exec(err);
 	if (r == 0)

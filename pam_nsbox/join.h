@@ -16,8 +16,8 @@ struct nsbox_join_plan {
 	const struct nsbox_msg_join *to;
 	int init;		/* pidfd of the box's init */
 	int ns_dir;		/* our own /proc/self/ns, opened on the host */
-	struct rlimit nproc;	/* as it was */
-	bool nproc_raised;
+	struct rlimit nproc, nofile;	/* as they were */
+	bool nproc_raised, nofile_raised;
 };
 
 #define NSBOX_JOIN_PLAN_INIT { .ns_dir = -EBADF }

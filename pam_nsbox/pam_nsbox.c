@@ -93,6 +93,17 @@ static int fail(pam_handle_t *pamh, const char *user, const struct nsbox_error *
 	return code;
 }
 
+/* The administrator's own words for the user, if the policy has some; the reason for the log. */
+static int deny(pam_handle_t *pamh, const char *user, const char *message,
+		const struct nsbox_error *err)
+{
+	if (!message[0])
+		return fail(pamh, user, err, PAM_PERM_DENIED);
+	pam_syslog(pamh, LOG_ERR, "no box for %s: %s", user, err->msg);
+	(void)pam_error(pamh, "%s", message);
+	return PAM_PERM_DENIED;
+}
+
 /* After the join, so that nothing has to be taken back if that fails. */
 static int put_env(pam_handle_t *pamh, const struct nsbox_msg_join *join)
 {
@@ -107,20 +118,22 @@ static int open_box(pam_handle_t *pamh, const struct passwd *pw, int argc, const
 	struct nsbox_error err = { .code = 0 };
 	struct nsbox_msg_open open = { .flags = 0 };
 	enum nsbox_place place = nsbox_caller_place(&err);
-	struct nsbox_msg_join join;
+	struct nsbox_opened opened;
 
 	if (place == NSBOX_PLACE_BOX)
 		return PAM_SUCCESS;
 	if (place == NSBOX_PLACE_OTHER ||
 	    describe(pamh, pw->pw_name, argc, argv, &open, &err) < 0)
 		return fail(pamh, pw->pw_name, &err, PAM_SYSTEM_ERR);
-	switch (nsbox_open(&open, pw->pw_uid, &join, &err)) {
+	switch (nsbox_open(&open, pw->pw_uid, &opened, &err)) {
 	case NSBOX_PASSED:
+		if (opened.log_only[0])
+			pam_syslog(pamh, LOG_NOTICE, "%s: %s", pw->pw_name, opened.log_only);
 		return PAM_SUCCESS;
 	case NSBOX_ENTERED:
-		return put_env(pamh, &join);
+		return put_env(pamh, &opened.join);
 	case NSBOX_DENIED:
-		return fail(pamh, pw->pw_name, &err, PAM_PERM_DENIED);
+		return deny(pamh, pw->pw_name, opened.deny_message, &err);
 	case NSBOX_REFUSED:
 		return fail(pamh, pw->pw_name, &err, PAM_SYSTEM_ERR);
 	case NSBOX_BROKEN:

@@ -44,7 +44,7 @@ enum {
 	NSBOX_SOCKET_MAX = 64,
 	NSBOX_GROUPS_MAX = 1024,
 	NSBOX_INSNS_MAX = 1024,
-	NSBOX_ENV_MAX = 512,
+	NSBOX_ENV_MAX = 8192,
 	NSBOX_STATUS_MAX = 4096,
 	NSBOX_FDS_MAX = 16,
 };
@@ -75,6 +75,9 @@ enum nsbox_msg_type {
 #define NSBOX_OPEN_RUN 1u	/* nsbox run: box the user even if the policy passes him */
 #define NSBOX_OPEN_IDENTITY 2u	/* a descriptor with who he is comes after the pidfd (identity.h) */
 
+/* Between the arguments in a STATUS. */
+#define NSBOX_STATUS_SEPARATOR '\x1f'
+
 struct nsbox_msg_open {
 	uint32_t flags;
 	uint32_t n_args;
@@ -98,6 +101,8 @@ struct nsbox_msg_join {
 	uint32_t uid;			/* of the user, as numbered in the box */
 	uint32_t gid;
 	uint32_t min_nproc;		/* not 0: RLIMIT_NPROC must allow that many (rescue) */
+	uint32_t umask;			/* or UINT32_MAX: the caller's */
+	uint64_t nofile;		/* RLIMIT_NOFILE, or UINT64_MAX: the caller's */
 	uint32_t n_groups;
 	gid_t groups[NSBOX_GROUPS_MAX];
 	uint32_t n_insns;

@@ -94,7 +94,7 @@ static int wait_for(pid_t child)
 int nsbox_cli_run(int argc, char **argv)
 {
 	struct nsbox_msg_open open = { .flags = NSBOX_OPEN_RUN, .service = "nsbox-run" };
-	struct nsbox_msg_join join;
+	struct nsbox_opened opened;
 	struct nsbox_error err;
 	struct target t;
 	char **command = argv + 2;
@@ -107,7 +107,7 @@ int nsbox_cli_run(int argc, char **argv)
 		return nsbox_cli_fail(NSBOX_EXIT_FAILED, &err);
 	strcpy(open.user, t.name);
 	if (nsbox_caller_place(&err) != NSBOX_PLACE_HOST ||
-	    nsbox_open(&open, t.uid, &join, &err) != NSBOX_ENTERED)
+	    nsbox_open(&open, t.uid, &opened, &err) != NSBOX_ENTERED)
 		return nsbox_cli_fail(NSBOX_EXIT_REFUSED, &err);
 	child = fork();
 	if (child < 0) {
@@ -115,6 +115,6 @@ int nsbox_cli_run(int argc, char **argv)
 		return nsbox_cli_fail(NSBOX_EXIT_REFUSED, &err);
 	}
 	if (child == 0)
-		become_user(&t, &join, command);
+		become_user(&t, &opened.join, command);
 	return wait_for(child);
 }

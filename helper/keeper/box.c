@@ -185,6 +185,8 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 		r = shift_trees(box, &m, err);
 	box->must_move_init = m.cgroup < 0;
 	box->dev = take_fd(&m.lent.dev);
+	if (r == 0 && box->policy.log == NSBOX_LOG_HOST)
+		r = nsbox_boxlog_open(&box->log, box->dev, box->ids.base, err);
 	return r;
 }
 
@@ -225,14 +227,34 @@ int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_e
 	return read_namespaces(box, err);
 }
 
-void nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf,
-			 struct nsbox_msg_join *ret)
+/* The session's environment, NUL after each; an empty string ends it. */
+static int fill_env(const struct nsbox_box *box, char env[NSBOX_ENV_MAX], struct nsbox_error *err)
+{
+	size_t used = (size_t)snprintf(env, NSBOX_ENV_MAX, "XDG_RUNTIME_DIR=/run/user/%u",
+				       box->uid) + 1;
+
+	for (size_t i = 0; i < box->policy.n_env; i++) {
+		size_t len = strlen(box->policy.env[i]) + 1;
+
+		if (used + len >= NSBOX_ENV_MAX)
+			return nsbox_error_say(err, E2BIG, "the policy's env is longer than %d bytes",
+					       NSBOX_ENV_MAX);
+		memcpy(env + used, box->policy.env[i], len);
+		used += len;
+	}
+	return 0;
+}
+
+int nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf,
+			struct nsbox_msg_join *ret, struct nsbox_error *err)
 {
 	memset(ret, 0, sizeof(*ret));
 	memcpy(ret->ns_ino, box->ns_ino, sizeof(ret->ns_ino));
 	ret->caller_caps = CALLER_CAPS;
 	ret->bounding_caps = box->policy.caps;
 	ret->no_new_privs = box->policy.no_new_privs;
+	ret->umask = box->policy.umask;
+	ret->nofile = box->policy.nofile;
 	ret->tty_uid = nsbox_id_map_outside(&box->ids.box_uids, box->uid);
 	ret->tty_gid = nsbox_id_map_outside(&box->ids.box_gids, NSBOX_TTY_GID);
 	ret->uid = box->uid;
@@ -243,7 +265,7 @@ void nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf lea
 	memcpy(ret->groups, box->ids.groups, box->ids.n_groups * sizeof(ret->groups[0]));
 	ret->n_insns = (uint32_t)nsbox_filter_len;
 	memcpy(ret->insns, nsbox_filter, nsbox_filter_len * sizeof(ret->insns[0]));
-	(void)snprintf(ret->env, sizeof(ret->env), "XDG_RUNTIME_DIR=/run/user/%u", box->uid);
+	return fill_env(box, ret->env, err);
 }
 
 /* Asks init for something and waits for its DONE. */
@@ -421,6 +443,7 @@ int nsbox_box_end(struct nsbox_box *box, struct nsbox_error *err)
 	if (r == 0 && box->has_cgroup)
 		r = nsbox_cgroup_remove(&box->cgroup, deadline, err);
 	box->dev = nsbox_close(box->dev);
+	nsbox_boxlog_close(&box->log);
 	/* With something left, the record and the block stay for nsbox gc to see. */
 	if (r == 0)
 		nsbox_registry_leave(&box->record);

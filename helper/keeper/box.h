@@ -6,6 +6,7 @@
 #ifndef NSBOX_BOX_H
 #define NSBOX_BOX_H
 
+#include "boxlog.h"
 #include "cgroup.h"
 #include "error.h"
 #include "idmap.h"
@@ -39,11 +40,12 @@ struct nsbox_box {
 	uid_t uid;
 	gid_t gid;
 	struct nsbox_tty ttys[NSBOX_BOX_TTYS_MAX];
+	struct nsbox_boxlog log;
 	bool idmapped_usr;		/* else /usr belongs to nobody in the box */
 };
 
 #define NSBOX_BOX_INIT { .record = NSBOX_RECORD_INIT, .pidfd = -EBADF, .sock = -EBADF, \
-			 .dev = -EBADF }
+			 .dev = -EBADF, .log = NSBOX_BOXLOG_INIT }
 
 /*
  * First half: ids, cgroups, init in its namespaces, waiting. After it the
@@ -56,9 +58,9 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 /* Second half: init assembles the root. Waits for it until @deadline_ms. */
 int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_error *err);
 
-/* Fills the JOIN of a session that goes to @leaf. */
-void nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf,
-			 struct nsbox_msg_join *ret);
+/* Fills the JOIN of a session that goes to @leaf. -E2BIG: the policy's env is too long. */
+int nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf,
+			struct nsbox_msg_join *ret, struct nsbox_error *err);
 
 /*
  * Shows the terminal behind @fd (O_PATH, taken) to the box, and remembers whose

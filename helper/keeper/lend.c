@@ -103,6 +103,8 @@ static int lend_host(const struct lender *l, struct nsbox_error *err)
 		nsbox_plan_dir(&l->to->content, empty[i], 0755, 0, 0);
 	nsbox_plan_link(&l->to->content, "/var/run", "/run");
 	nsbox_plan_link(&l->to->content, "/var/lock", "/run/lock");
+	nsbox_plan_link(&l->to->content, "/var/log/wtmp", "/run/log/wtmp");
+	nsbox_plan_link(&l->to->content, "/var/log/lastlog", "/run/log/lastlog");
 	return r;
 }
 
@@ -228,6 +230,11 @@ static void plan_temporary(const struct lender *l)
 		nsbox_plan_tmpfs(m, "/var/tmp", 01777, TMP_SIZE, TMP_INODES);
 	nsbox_plan_tmpfs(m, "/run", 0755, RUN_SIZE, RUN_INODES);
 	nsbox_plan_file(m, "/run/.nsbox", 0444, "", 0);
+	/* What sshd and login write after the join; the host's are the keeper's to write. */
+	nsbox_plan_file(m, "/run/utmp", 0644, "", 0);
+	nsbox_plan_dir(m, "/run/log", 0755, 0, 0);
+	nsbox_plan_file(m, "/run/log/wtmp", 0644, "", 0);
+	nsbox_plan_file(m, "/run/log/lastlog", 0644, "", 0);
 	nsbox_plan_dir(m, "/run/lock", 01777, 0, 0);
 	nsbox_plan_dir(m, "/run/user", 0755, 0, 0);
 	(void)snprintf(path, sizeof(path), "/run/user/%u", l->subject->uid);

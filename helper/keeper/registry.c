@@ -160,6 +160,7 @@ static int clear_box(uid_t uid, const char *box, int record_fd)
 	char line[256];
 	uint32_t base = 0;
 	unsigned int u, g;
+	struct nsbox_accounting login;
 
 	if (nsbox_cgroup_find(box, &cg, NULL) < 0 || nsbox_cgroup_kill(&cg, deadline, NULL) < 0 ||
 	    nsbox_cgroup_remove(&cg, deadline, NULL) < 0)
@@ -171,6 +172,8 @@ static int clear_box(uid_t uid, const char *box, int record_fd)
 			forget_socket(uid, name);
 		else if (sscanf(line, "terminal %127s %u %u", name, &u, &g) == 3)
 			restore_terminal(name, base, u, g);
+		else if (sscanf(line, "login %32s %4c %d", login.line, login.id, &login.pid) == 3)
+			nsbox_accounting_logout(&login);
 		else
 			(void)sscanf(line, "block %u", &base);
 	}
@@ -379,6 +382,13 @@ void nsbox_registry_note_terminal(struct nsbox_record *record, const char *path,
 {
 	if (record->record_fd >= 0)
 		(void)dprintf(record->record_fd, "terminal %s %u %u\n", path, uid, gid);
+}
+
+void nsbox_registry_note_login(struct nsbox_record *record, const struct nsbox_accounting *login)
+{
+	if (record->record_fd >= 0 && login->line[0])
+		(void)dprintf(record->record_fd, "login %s %.4s %d\n", login->line, login->id,
+			      login->pid);
 }
 
 void nsbox_registry_close(struct nsbox_record *record)

@@ -13,6 +13,7 @@
 #ifndef NSBOX_REGISTRY_H
 #define NSBOX_REGISTRY_H
 
+#include "accounting.h"
 #include "cgroup.h"
 #include "error.h"
 #include "policy.h"
@@ -49,6 +50,9 @@ int nsbox_registry_take_block(struct nsbox_record *record, const struct nsbox_de
 /* Notes that a terminal of the host belongs to the box for a while, for a successor. */
 void nsbox_registry_note_terminal(struct nsbox_record *record, const char *path, uid_t uid,
 				  gid_t gid);
+
+/* Notes that a login is in utmp as long as the session lasts, for a successor. */
+void nsbox_registry_note_login(struct nsbox_record *record, const struct nsbox_accounting *login);
 
 /* Nobody finds the box any more; who is in the queue is sent away. Idempotent. */
 void nsbox_registry_close(struct nsbox_record *record);

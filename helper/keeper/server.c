@@ -43,6 +43,8 @@ struct session {
 	int pid;
 	enum nsbox_cgroup_leaf leaf;
 	uint64_t deadline_ms;
+	struct nsbox_msg_open *open;	/* until it is live: what its login is recorded by */
+	struct nsbox_accounting login;
 	int ttys[TTYS_MAX];	/* indexes in box->ttys */
 	unsigned int n_ttys;
 };
@@ -50,6 +52,7 @@ struct session {
 struct server {
 	struct nsbox_box box;
 	char user[NSBOX_USER_MAX];
+	struct nsbox_msg_open first;	/* the OPEN that the box was made for */
 	struct session *sessions;
 	size_t n, room;
 	time_t since;
@@ -83,6 +86,9 @@ static void end_session(struct server *s, struct session *session)
 	for (unsigned int i = 0; i < session->n_ttys; i++)
 		nsbox_box_forget_tty(&s->box, session->ttys[i]);
 	session->n_ttys = 0;
+	nsbox_accounting_logout(&session->login);
+	free(session->open);
+	session->open = NULL;
 	session->sock = nsbox_close(session->sock);
 	session->pidfd = nsbox_close(session->pidfd);
 	session->stage = STAGE_OVER;
@@ -148,7 +154,13 @@ static int know_caller(struct session *session, struct nsbox_packet *packet,
 		return nsbox_error_say(err, EPROTO, "OPEN came with %u descriptors", packet->n_fds);
 	session->pidfd = take_fd(&packet->fds[0]);
 	session->pid = nsbox_pidfd_pid(session->pidfd, err);
-	return session->pid < 0 ? session->pid : 0;
+	if (session->pid < 0)
+		return session->pid;
+	session->open = malloc(sizeof(*session->open));
+	if (!session->open)
+		return nsbox_error_set(err, ENOMEM, "the session");
+	*session->open = packet->msg.u.open;
+	return 0;
 }
 
 static int show_terminals(struct server *s, struct session *session, struct nsbox_packet *packet,
@@ -190,8 +202,9 @@ static void send_join(struct server *s, struct session *session, struct nsbox_er
 	*ret = nsbox_cgroup_verify(&s->box.cgroup, session->leaf, session->pid, err);
 	if (*ret < 0)
 		return;
-	nsbox_box_fill_join(&s->box, session->leaf, &msg.u.join);
-	*ret = nsbox_msg_send(session->sock, &msg, &s->box.pidfd, 1, err);
+	*ret = nsbox_box_fill_join(&s->box, session->leaf, &msg.u.join, err);
+	if (*ret == 0)
+		*ret = nsbox_msg_send(session->sock, &msg, &s->box.pidfd, 1, err);
 	session->stage = STAGE_JOINING;
 }
 
@@ -205,19 +218,52 @@ static size_t count_sessions(const struct server *s)
 	return n;
 }
 
+/* The pam.d arguments of an OPEN, with a unit separator instead of each NUL. */
+static void join_args(const struct nsbox_msg_open *open, char ret[NSBOX_ARGS_MAX])
+{
+	uint32_t left = open->n_args;
+
+	memcpy(ret, open->args, NSBOX_ARGS_MAX);
+	ret[NSBOX_ARGS_MAX - 1] = '\0';
+	for (char *c = ret; left > 1 && c < ret + NSBOX_ARGS_MAX - 1; c++)
+		if (*c == '\0') {
+			*c = NSBOX_STATUS_SEPARATOR;
+			left--;
+		}
+}
+
 static void send_status(struct server *s, int sock)
 {
 	struct nsbox_msg msg = { .type = NSBOX_MSG_STATUS };
+	char args[NSBOX_ARGS_MAX];
 
+	join_args(&s->first, args);
 	(void)snprintf(msg.u.status, sizeof(msg.u.status),
 		       "user=%s\nuid=%u\nbox=%s\nhostname=%s\ninit=%d\nsessions=%zu\nsince=%lld\n"
-		       "ids=%u\nidmap=%s\nnet=%s\nrootfs=%s\nkeeper=%d\n", s->user, s->box.uid,
+		       "ids=%u\nidmap=%s\nnet=%s\nrootfs=%s\nkeeper=%d\nsocket=%s\nservice=%s\n"
+		       "flags=%u\nargs=%s\n",
+		       s->user, s->box.uid,
 		       s->box.record.box, s->box.policy.hostname, (int)s->box.init,
 		       count_sessions(s), (long long)s->since, s->box.ids.base,
 		       s->box.ids.keep ? "keep" : "shift",
 		       s->box.policy.net == NSBOX_NET_NONE ? "none" : "host",
-		       s->box.policy.rootfs, (int)getpid());
+		       s->box.policy.rootfs, (int)getpid(), s->box.record.socket,
+		       s->first.service, s->first.flags & NSBOX_OPEN_RUN, args);
 	(void)nsbox_msg_send(sock, &msg, NULL, 0, NULL);
+}
+
+/* The caller is in the box. */
+static void enliven(struct server *s, struct session *session)
+{
+	session->stage = STAGE_LIVE;
+	session->sock = nsbox_close(session->sock);
+	s->joined = true;
+	if (s->box.policy.record_login) {
+		nsbox_accounting_login(&session->login, session->open, s->box.uid, session->pid);
+		nsbox_registry_note_login(&s->box.record, &session->login);
+	}
+	free(session->open);
+	session->open = NULL;
 }
 
 /* A message of a caller that is expected now. */
@@ -238,9 +284,7 @@ static int handle(struct server *s, struct session *session, struct nsbox_packet
 	} else if (session->stage == STAGE_MOVING && type == NSBOX_MSG_MOVED) {
 		send_join(s, session, err, &r);
 	} else if (session->stage == STAGE_JOINING && type == NSBOX_MSG_JOINED) {
-		session->stage = STAGE_LIVE;
-		session->sock = nsbox_close(session->sock);
-		s->joined = true;
+		enliven(s, session);
 	} else if (type == NSBOX_MSG_FAILED) {
 		end_session(s, session);
 	} else {
@@ -257,8 +301,7 @@ static void read_session(struct server *s, struct session *session)
 
 	if (r == -EPIPE && session->stage == STAGE_JOINING) {
 		/* It may be inside, or not: it counts until it ends. */
-		session->stage = STAGE_LIVE;
-		session->sock = nsbox_close(session->sock);
+		enliven(s, session);
 		return;
 	}
 	if (r == 0)
@@ -327,34 +370,43 @@ static int poll_timeout(const struct server *s)
 	return next == UINT64_MAX ? -1 : nsbox_until_ms(next);
 }
 
+/* Before the sessions in the poll(2) of a turn. */
+enum { POLL_LISTENER, POLL_INIT, POLL_SIGNALS, POLL_LOG, POLL_SESSIONS };
+
 /* One turn: waits, and does what there is to do. Returns a negative errno without memory. */
 static int turn(struct server *s)
 {
 	size_t n = s->n;
-	cleanup_free struct pollfd *fds = calloc(3 + 2 * n, sizeof(*fds));
+	cleanup_free struct pollfd *fds = calloc(POLL_SESSIONS + 2 * n, sizeof(*fds));
+
+	struct pollfd *of_session;	/* two each: its connection, its pidfd */
 
 	if (!fds)
 		return -ENOMEM;
-	fds[0] = (struct pollfd){ .fd = s->box.record.listener, .events = POLLIN };
-	fds[1] = (struct pollfd){ .fd = s->box.pidfd, .events = POLLIN };
-	fds[2] = (struct pollfd){ .fd = s->signals, .events = POLLIN };
+	fds[POLL_LISTENER] = (struct pollfd){ .fd = s->box.record.listener, .events = POLLIN };
+	fds[POLL_INIT] = (struct pollfd){ .fd = s->box.pidfd, .events = POLLIN };
+	fds[POLL_SIGNALS] = (struct pollfd){ .fd = s->signals, .events = POLLIN };
+	fds[POLL_LOG] = (struct pollfd){ .fd = s->box.log.box, .events = POLLIN };
+	of_session = &fds[POLL_SESSIONS];
 	for (size_t i = 0; i < n; i++) {
-		fds[3 + 2 * i] = (struct pollfd){ .fd = s->sessions[i].sock, .events = POLLIN };
-		fds[4 + 2 * i] = (struct pollfd){ .fd = s->sessions[i].pidfd, .events = POLLIN };
+		of_session[2 * i] = (struct pollfd){ .fd = s->sessions[i].sock, .events = POLLIN };
+		of_session[2 * i + 1] = (struct pollfd){ .fd = s->sessions[i].pidfd, .events = POLLIN };
 	}
-	if (poll(fds, 3 + 2 * n, poll_timeout(s)) < 0 && errno != EINTR)
+	if (poll(fds, POLL_SESSIONS + 2 * n, poll_timeout(s)) < 0 && errno != EINTR)
 		return -errno;
-	if (fds[1].revents || fds[2].revents)
+	if (fds[POLL_INIT].revents || fds[POLL_SIGNALS].revents)
 		s->ending = true;	/* init has died, or somebody asks us to end */
+	if (fds[POLL_LOG].revents)
+		nsbox_boxlog_forward(&s->box.log, s->user);
 	for (size_t i = 0; i < n; i++) {
 		struct session *session = &s->sessions[i];
 
-		if (fds[3 + 2 * i].revents)
+		if (of_session[2 * i].revents)
 			read_session(s, session);
-		if (fds[4 + 2 * i].revents && session->stage != STAGE_OVER)
+		if (of_session[2 * i + 1].revents && session->stage != STAGE_OVER)
 			end_session(s, session);
 	}
-	if (fds[0].revents)
+	if (fds[POLL_LISTENER].revents)
 		accept_all(s);
 	forget_ended(s);
 	check_deadlines(s);
@@ -465,6 +517,13 @@ static void finish(struct server *s)
 	nsbox_registry_close(&s->box.record);
 	(void)nsbox_error_say(&err, ESHUTDOWN, "the box ends");
 	dismiss(s, true, &err);
+	for (size_t i = 0; i < s->n; i++) {
+		nsbox_accounting_logout(&s->sessions[i].login);
+		free(s->sessions[i].open);
+		s->sessions[i].open = NULL;
+	}
+	if (s->box.log.box >= 0)	/* the last lines, before it goes */
+		nsbox_boxlog_forward(&s->box.log, s->user);
 	r = nsbox_box_end(&s->box, &err);
 	if (r < 0)
 		syslog(LOG_ERR, "%s: box %s is not gone: %s", s->user, s->box.record.box, err.msg);
@@ -565,6 +624,7 @@ int nsbox_server_run(int first)
 	if (r == 0) {
 		s.since = time(NULL);
 		(void)snprintf(s.user, sizeof(s.user), "%s", answer.identity.subject.name);
+		s.first = packet.msg.u.open;
 		r = keep_box(&s, first, &packet, &answer, &err);
 	}
 	if (r < 0)
