@@ -14,7 +14,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* The file, the directory of files that come after it, and that of files about one user each. */
 #define NSBOX_POLICY_FILE "nsbox.conf"
+#define NSBOX_POLICY_PARTS "nsbox.conf.d"
+#define NSBOX_POLICY_USERS "users.d"
 
 enum nsbox_action { NSBOX_ACTION_PASS, NSBOX_ACTION_BOX, NSBOX_ACTION_DENY };
 enum nsbox_net { NSBOX_NET_NONE, NSBOX_NET_HOST };
@@ -175,13 +178,25 @@ struct nsbox_decision {
 struct nsbox_policy;
 
 /*
- * Reads DIR/nsbox.conf. Owner root (or the caller's own euid in unit tests),
- * not writable by group or others, a regular file, not a symlink; otherwise
- * refused with a sentence. Errors *inside* the file do not fail here: they are
- * kept per section and refuse, in nsbox_policy_decide(), the subjects they
- * concern ([defaults], a bad section header and text before the first section
- * concern everyone). Only an unreadable file, a file that may not be trusted,
- * or no memory fails.
+ * Reads DIR/nsbox.conf and DIR/nsbox.conf.d/NAME.conf in the order of the names'
+ * bytes, and opens DIR/users.d; both directories may be missing. Names that
+ * begin with a dot or do not end in ".conf" are no policy. Each file and each
+ * directory: owner root (or the caller's own euid in unit tests), not writable
+ * by group or others, no symlink; otherwise refused with a sentence. Errors
+ * *inside* a file do not fail here: they are kept per section and refuse, in
+ * nsbox_policy_decide(), the subjects they concern ([defaults], a bad section
+ * header and text before the first section concern everyone). Only a file that
+ * cannot be read, one that may not be trusted, or no memory fails.
+ *
+ * A file of nsbox.conf.d is as if it stood behind nsbox.conf, but for one thing:
+ * in one file a second section of the same name is a mistake, in another file
+ * it is laid over the first.
+ *
+ * users.d/NAME.conf, or users.d/UID.conf, is about that user only, read when he
+ * is asked about, and the last word on him before the pam.d line. It holds his
+ * keys, with or without [user NAME] above them, and nothing else. Whatever is
+ * wrong with it concerns him alone.
+ *
  * On success *ret_policy is owned by the caller: nsbox_policy_free().
  */
 int nsbox_policy_load(const char *dir, struct nsbox_policy **ret_policy, struct nsbox_error *err);
@@ -191,8 +206,8 @@ void nsbox_policy_free(struct nsbox_policy *policy);
  * Decides for @subject and @service. @args are the pam.d line's "key=value"
  * words (exempt_group= already taken out), @n_args of them.
  * Returns 0 and fills *ret; -EINVAL and the sentence with file:line when an
- * error in the policy concerns this subject; -ENOMEM. On failure *ret is
- * untouched. On success free with nsbox_decision_free(); the decision does not
+ * error in the policy concerns this subject; another negative errno if his file
+ * in users.d cannot be read or trusted; -ENOMEM. On failure *ret is untouched. On success free with nsbox_decision_free(); the decision does not
  * need the policy any more.
  *
  * What only a box needs (hostname, rootfs and shell_fallback for this user, and
@@ -227,10 +242,11 @@ char *nsbox_decision_shape(const struct nsbox_decision *decision,
 const char *nsbox_key_name(enum nsbox_key key);
 
 /*
- * The errors of the whole file for `nsbox check` and the log: calls @each with
- * one sentence ("FILE:LINE: ...") per error. Returns how many there were.
+ * The errors of nsbox.conf and nsbox.conf.d: calls @each with one sentence
+ * ("FILE:LINE: ...") per error, and where it is. Returns how many there were.
  */
 size_t nsbox_policy_errors(const struct nsbox_policy *policy,
-			   void (*each)(const char *sentence, void *data), void *data);
+			   void (*each)(const struct nsbox_origin *where, const char *sentence,
+					void *data), void *data);
 
 #endif
