@@ -54,17 +54,6 @@ static int decide(const struct nsbox_policy *policy, const struct nsbox_msg_open
 	return nsbox_policy_decide(policy, subject, open->service, args, n, ret, err);
 }
 
-/* The same line says it of both, though %u may read differently, or two lines say the same. */
-static bool same_words(const struct nsbox_decision *a, const struct nsbox_decision *b, int key)
-{
-	const struct nsbox_origin *x = &a->origin[key], *y = &b->origin[key];
-
-	if (!x->file || !y->file)
-		return !x->file && !y->file;
-	return (x->line == y->line && strcmp(x->file, y->file) == 0) ||
-	       strcmp(a->text[key], b->text[key]) == 0;
-}
-
 /*
  * A uid with two names has one box and one set of processes: what the policy
  * says of the other name must be the same, or the stricter one could be evaded.
@@ -85,10 +74,7 @@ static int check_alias(const struct nsbox_policy *policy, const struct nsbox_msg
 	if (r < 0)
 		return nsbox_error_wrap(err, "%.40s, another name of uid %u",
 					answer->identity.alias, answer->identity.subject.uid);
-	same = theirs.action == answer->decision.action;
-	/* Whom it passes, or denies, by both names has no box to be of two minds about. */
-	for (int key = 0; same && theirs.action == NSBOX_ACTION_BOX && key < NSBOX_KEY_COUNT; key++)
-		same = same_words(&theirs, &answer->decision, key);
+	same = nsbox_decision_same(&theirs, &answer->decision);
 	nsbox_decision_free(&theirs);
 	if (!same)
 		return nsbox_error_say(err, EPERM, "%.40s and %.40s are one uid, %u, and the policy "

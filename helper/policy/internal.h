@@ -12,6 +12,7 @@
  *   caps.c    capability lists
  *   expand.c  %u and its like in hostname, paths and lists
  *   merge.c   which sections concern a subject, in which order, and the answer
+ *   lint.c    what nsbox check finds in the files alone
  *   shape.c   the text that two logins must have in common to share a box
  *   text.c    quoting for messages, UTF-8, numbers, "did you mean"
  *   arena.c   strings with one owner

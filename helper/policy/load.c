@@ -306,6 +306,30 @@ int nsbox_policy_load(const char *dir, struct nsbox_policy **ret_policy, struct 
 	return r;
 }
 
+int nsbox_policy_load_file(const char *file, struct nsbox_policy **ret_policy,
+			   struct nsbox_error *err)
+{
+	struct nsbox_policy *policy = nsbox_policy_new();
+	const char *slash = strrchr(file, '/');
+	cleanup_free char *dir = slash ? strndup(file, (size_t)(slash - file) + (slash == file)) :
+					 strdup(".");
+	cleanup_close int fd = -EBADF;
+	int r;
+
+	if (!policy || !dir) {
+		nsbox_policy_free(policy);
+		return nsbox_error_set(err, ENOMEM, "reading the policy");
+	}
+	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	r = fd < 0 ? nsbox_error_set(err, errno, "open %.100s", dir) :
+		     add_source(policy, fd, dir, slash ? slash + 1 : file, err);
+	if (r < 0)
+		nsbox_policy_free(policy);
+	else
+		*ret_policy = policy;
+	return r;
+}
+
 void nsbox_policy_free(struct nsbox_policy *policy)
 {
 	size_t i;

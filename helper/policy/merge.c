@@ -486,6 +486,27 @@ int nsbox_policy_decide(const struct nsbox_policy *policy, const struct nsbox_su
 	return 0;
 }
 
+/* The same line says it of both, though %u may read differently, or two lines say the same. */
+static bool same_words(const struct nsbox_decision *a, const struct nsbox_decision *b, int key)
+{
+	const struct nsbox_origin *x = &a->origin[key], *y = &b->origin[key];
+
+	if (!x->file || !y->file)
+		return !x->file && !y->file;
+	return (x->line == y->line && strcmp(x->file, y->file) == 0) ||
+	       strcmp(a->text[key], b->text[key]) == 0;
+}
+
+bool nsbox_decision_same(const struct nsbox_decision *a, const struct nsbox_decision *b)
+{
+	bool same = a->action == b->action;
+
+	/* Whom it passes, or denies, by both names has no box to be of two minds about. */
+	for (int key = 0; same && a->action == NSBOX_ACTION_BOX && key < NSBOX_KEY_COUNT; key++)
+		same = same_words(a, b, key);
+	return same;
+}
+
 void nsbox_decision_free(struct nsbox_decision *decision)
 {
 	if (!decision)
@@ -507,7 +528,7 @@ static int section_errors(const struct nsbox_policy *policy, const struct nsbox_
 	if (!arena)
 		return nsbox_error_set(err, ENOMEM, "checking the policy");
 	/* Of two equal sections the second is the one too many. */
-	if ((section->kind == NSBOX_SECTION_BAD || section->twin < index) &&
+	if ((section->kind == NSBOX_SECTION_BAD || section->twin < index || source->owner) &&
 	    nsbox_section_header_error(source, index, err) < 0)
 		nsbox_complain(complaints, &where, err->msg);
 	return nsbox_section_apply(policy, source, index, &draft, complaints, err);

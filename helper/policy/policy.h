@@ -249,4 +249,39 @@ size_t nsbox_policy_errors(const struct nsbox_policy *policy,
 			   void (*each)(const struct nsbox_origin *where, const char *sentence,
 					void *data), void *data);
 
+/*
+ * Reads one file as if it were nsbox.conf, without directories beside it: for
+ * trying a policy before it counts. Otherwise as nsbox_policy_load().
+ */
+int nsbox_policy_load_file(const char *file, struct nsbox_policy **ret_policy,
+			   struct nsbox_error *err);
+
+/*
+ * Does the policy say the same by two names of one uid? The same line, or the
+ * same words in another; %u may read differently.
+ */
+bool nsbox_decision_same(const struct nsbox_decision *a, const struct nsbox_decision *b);
+
+enum nsbox_finding { NSBOX_FINDING_WARNING, NSBOX_FINDING_ERROR };
+
+/* Whom `nsbox check` tells what. */
+struct nsbox_lint {
+	/* Something wrong, or probably not meant. @where has no section, and no file if none. */
+	void (*finding)(enum nsbox_finding kind, const struct nsbox_origin *where,
+			const char *text, void *data);
+	/* A group or a user with a section, or a user with a file (line 0). */
+	void (*named)(bool is_group, const char *name, const struct nsbox_origin *where,
+		      void *data);
+	void *data;
+};
+
+/*
+ * All errors of all files, users.d included, and what the files alone show to
+ * be superfluous: a section of which another file sets every key again, and a
+ * profile that nothing names. Then every group and user there is something
+ * about. Negative: it could not be done.
+ */
+int nsbox_policy_lint(const struct nsbox_policy *policy, const struct nsbox_lint *to,
+		      struct nsbox_error *err);
+
 #endif

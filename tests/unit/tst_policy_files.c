@@ -267,6 +267,9 @@ static void test_names(void)
 		EQ(d.action, NSBOX_ACTION_PASS, "  ... is no path");
 		nsbox_decision_free(&d);
 	}
+	put("users.d/e\033[2J.conf", "nonsense\n");
+	subject.name = "e\033[2J";
+	HAS(ask_for(subject, &d), "users.d/e?[2J.conf:1: no \"=\"", "a name that clears the screen");
 	memset(longest, 'x', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = '\0';
 	subject.name = longest;
