@@ -58,11 +58,12 @@ static int decide(const struct nsbox_policy *policy, const struct nsbox_msg_open
  * A uid with two names has one box and one set of processes: what the policy
  * says of the other name must be the same, or the stricter one could be evaded.
  */
-static int check_alias(const struct nsbox_policy *policy, const struct nsbox_msg_open *open,
-		       const struct nsbox_answer *answer, struct nsbox_error *err)
+static int check_alias(const struct nsbox_msg_open *open, const struct nsbox_answer *answer,
+		       struct nsbox_error *err)
 {
 	struct nsbox_identity other cleanup_identity = { .alias = NULL };
 	struct nsbox_decision theirs = { .arena = NULL };
+	struct nsbox_policy *policy = NULL;
 	bool same;
 	int r;
 
@@ -70,7 +71,10 @@ static int check_alias(const struct nsbox_policy *policy, const struct nsbox_msg
 		return 0;
 	r = nsbox_identity_get(answer->identity.alias, &other, err);
 	if (r == 0)
+		r = nsbox_policy_load(NSBOX_POLICY_DIR, &other.subject, &policy, err);
+	if (r == 0)
 		r = decide(policy, open, &other.subject, &theirs, err);
+	nsbox_policy_free(policy);
 	if (r < 0)
 		return nsbox_error_wrap(err, "%.40s, another name of uid %u",
 					answer->identity.alias, answer->identity.subject.uid);
@@ -91,7 +95,7 @@ static int weigh(const struct nsbox_policy *policy, const struct nsbox_msg_open 
 	int r = decide(policy, open, &ret->identity.subject, &ret->decision, err);
 
 	if (r == 0)
-		r = check_alias(policy, open, ret, err);
+		r = check_alias(open, ret, err);
 	if (r < 0)
 		return r;
 	if (ret->decision.action == NSBOX_ACTION_DENY) {
@@ -125,7 +129,7 @@ int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *re
 	memset(ret, 0, sizeof(*ret));
 	r = nsbox_identity_get(open->user, &ret->identity, err);
 	if (r == 0)
-		r = nsbox_policy_load(NSBOX_POLICY_DIR, &policy, err);
+		r = nsbox_policy_load(NSBOX_POLICY_DIR, &ret->identity.subject, &policy, err);
 	if (r == 0) {
 		r = weigh(policy, open, ret, err);
 		nsbox_policy_free(policy);

@@ -482,7 +482,8 @@ static int load(const char *path, struct nsbox_policy **ret, char *file, size_t 
 	bool is_file = stat(path, &st) == 0 && !S_ISDIR(st.st_mode);
 
 	(void)snprintf(file, size, "%s%s", path, is_file ? "" : "/" NSBOX_POLICY_FILE);
-	return is_file ? nsbox_policy_load_file(path, ret, err) : nsbox_policy_load(path, ret, err);
+	return is_file ? nsbox_policy_load_file(path, ret, err) :
+			 nsbox_policy_load(path, NULL, ret, err);
 }
 
 static int check(const char *path, bool as_json)

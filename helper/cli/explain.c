@@ -55,7 +55,7 @@ static void json_origin(struct nsbox_json *json, const char *name, const struct 
 		return;
 	}
 	nsbox_json_open(json, name, '{');
-	nsbox_json_string(json, "file", o->line ? o->file : NULL);
+	nsbox_json_string(json, "file", o->file);
 	if (o->line)
 		nsbox_json_number(json, "line", o->line);
 	else
@@ -113,7 +113,7 @@ static int explain(const char *user, const char *service, bool as_json)
 	int r;
 
 	if (nsbox_identity_get(user, &id, &err) < 0 ||
-	    nsbox_policy_load(NSBOX_POLICY_DIR, &policy, &err) < 0)
+	    nsbox_policy_load(NSBOX_POLICY_DIR, &id.subject, &policy, &err) < 0)
 		return refused(user, service, as_json, &err);
 	r = nsbox_policy_decide(policy, &id.subject, service, NULL, 0, &d, &err);
 	nsbox_policy_free(policy);

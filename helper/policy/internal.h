@@ -209,7 +209,7 @@ enum nsbox_section_kind {
 struct nsbox_section {
 	enum nsbox_section_kind kind;
 	uint32_t line;				/* see nsbox_section_line() */
-	uint32_t head, body;
+	uint32_t head, body, end;
 	uint32_t name, name_len;
 	uint32_t hash;				/* of kind and name */
 	uint32_t twin;				/* index of another of the same name, 0: none */
@@ -229,7 +229,14 @@ struct nsbox_source {
 	uint32_t defaults, first_bad;		/* index, 0: there is none */
 };
 
+/* Whose sections are wanted: of most others it is known by their names' hashes. */
+struct nsbox_filter {
+	uint64_t bits[64];
+};
+
 struct nsbox_policy {
+	bool is_filtered;
+	struct nsbox_filter filter;
 	struct nsbox_source **sources;		/* nsbox.conf, then nsbox.conf.d by name */
 	size_t n_sources;
 	char *users_dir;			/* users.d, or NULL */
@@ -264,8 +271,15 @@ bool nsbox_policy_is_part(const char *name);
 int nsbox_policy_user_source(const struct nsbox_policy *policy, const char *name,
 			     struct nsbox_source **ret, struct nsbox_error *err);
 
-/* Takes @text (from malloc, @size bytes) whatever the result. */
-int nsbox_source_parse(const char *file, char *text, size_t size, struct nsbox_source **ret,
+/* What sections of users and groups may concern @subject. */
+void nsbox_filter_make(const struct nsbox_subject *subject, struct nsbox_filter *ret);
+bool nsbox_filter_has(const struct nsbox_filter *filter, const struct nsbox_filter *part);
+/*
+ * Takes @text (from malloc, @size bytes) whatever the result. With a @filter
+ * the sections of users and groups that are not in it are left out.
+ */
+int nsbox_source_parse(const char *file, char *text, size_t size,
+		       const struct nsbox_filter *filter, struct nsbox_source **ret,
 		       struct nsbox_error *err);
 void nsbox_source_free(struct nsbox_source *source);
 /* 0: no such section */

@@ -146,7 +146,8 @@ static int read_policy(int fd, const struct stat *before, const char *shown, cha
 }
 
 /* Reads @name in the directory @dir_fd, which is called @dir. */
-static int read_source(int dir_fd, const char *dir, const char *name, struct nsbox_source **ret,
+static int read_source(int dir_fd, const char *dir, const char *name,
+		       const struct nsbox_filter *filter, struct nsbox_source **ret,
 		       struct nsbox_error *err)
 {
 	/* O_NONBLOCK: a fifo in its place must not stop every login. */
@@ -165,14 +166,16 @@ static int read_source(int dir_fd, const char *dir, const char *name, struct nsb
 	r = check_trust(fd, S_IFREG, shown, &st, err);
 	if (!r)
 		r = read_policy(fd, &st, shown, &text, err);
-	return r < 0 ? r : nsbox_source_parse(file, text, (size_t)st.st_size, ret, err);
+	return r < 0 ? r : nsbox_source_parse(file, text, (size_t)st.st_size, filter, ret,
+					       err);
 }
 
 static int add_source(struct nsbox_policy *policy, int dir_fd, const char *dir, const char *name,
 		      struct nsbox_error *err)
 {
 	struct nsbox_source *source = NULL;
-	int r = read_source(dir_fd, dir, name, &source, err);
+	int r = read_source(dir_fd, dir, name, policy->is_filtered ? &policy->filter : NULL,
+			    &source, err);
 
 	return r < 0 ? r : nsbox_policy_add(policy, source, err);
 }
@@ -247,7 +250,7 @@ int nsbox_policy_user_source(const struct nsbox_policy *policy, const char *name
 	    strlen(name) > NAME_MAX - strlen(SUFFIX))
 		return 0;
 	(void)snprintf(file, sizeof(file), "%s" SUFFIX, name);
-	r = read_source(policy->users_fd, policy->users_dir, file, &source, err);
+	r = read_source(policy->users_fd, policy->users_dir, file, NULL, &source, err);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	source->owner = strdup(name);
@@ -283,7 +286,8 @@ int nsbox_policy_add(struct nsbox_policy *policy, struct nsbox_source *source,
 	return 0;
 }
 
-int nsbox_policy_load(const char *dir, struct nsbox_policy **ret_policy, struct nsbox_error *err)
+int nsbox_policy_load(const char *dir, const struct nsbox_subject *subject,
+		      struct nsbox_policy **ret_policy, struct nsbox_error *err)
 {
 	struct nsbox_policy *policy = nsbox_policy_new();
 	cleanup_close int fd = -EBADF;
@@ -292,6 +296,9 @@ int nsbox_policy_load(const char *dir, struct nsbox_policy **ret_policy, struct 
 
 	if (!policy)
 		return nsbox_error_set(err, ENOMEM, "reading the policy");
+	policy->is_filtered = subject != NULL;
+	if (subject)
+		nsbox_filter_make(subject, &policy->filter);
 	nsbox_show_name(dir, shown, sizeof(shown));
 	fd = open_dir(AT_FDCWD, dir, shown, err);
 	r = fd < 0 ? fd : add_source(policy, fd, dir, NSBOX_POLICY_FILE, err);

@@ -436,9 +436,15 @@ static int make_draft(const struct nsbox_policy *policy, const struct nsbox_subj
 		      const char *const *args, size_t n_args, struct nsbox_draft *draft,
 		      struct nsbox_error *err)
 {
+	struct nsbox_filter filter;
 	size_t i;
 	int r;
 
+	/* What was left out for another must not be missing here. */
+	nsbox_filter_make(subject, &filter);
+	if (policy->is_filtered && !nsbox_filter_has(&policy->filter, &filter))
+		return nsbox_error_say(err, 0, "the policy was read for another user: this is a bug "
+				       "of nsbox");
 	r = apply_builtin(draft, err);
 	if (r < 0)
 		return r;

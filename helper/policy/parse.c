@@ -207,31 +207,89 @@ static bool read_plain_header(struct nsbox_slice line, struct nsbox_header *ret)
 	return word;
 }
 
-static int add_section(struct nsbox_source *source, struct nsbox_slice line, size_t body)
+static uint64_t bit(uint32_t hashed)
+{
+	return UINT64_C(1) << (hashed & 63);
+}
+
+static uint64_t *word_of(struct nsbox_filter *filter, uint32_t hashed)
+{
+	return &filter->bits[hashed >> 6 & 63];
+}
+
+static bool is_wanted(const struct nsbox_filter *filter, enum nsbox_section_kind kind,
+		      uint32_t hashed)
+{
+	return !filter || (kind != NSBOX_SECTION_USER && kind != NSBOX_SECTION_GROUP) ||
+	       filter->bits[hashed >> 6 & 63] & bit(hashed);
+}
+
+static void want(struct nsbox_filter *filter, enum nsbox_section_kind kind, const char *name,
+		 uint32_t id)
+{
+	char number[16];
+	uint32_t hashed;
+
+	(void)snprintf(number, sizeof(number), "%u", id);
+	hashed = hash(kind, number, strlen(number));
+	*word_of(filter, hashed) |= bit(hashed);
+	if (!name)
+		return;
+	hashed = hash(kind, name, strlen(name));
+	*word_of(filter, hashed) |= bit(hashed);
+}
+
+void nsbox_filter_make(const struct nsbox_subject *subject, struct nsbox_filter *ret)
+{
+	size_t i;
+
+	memset(ret, 0, sizeof(*ret));
+	want(ret, NSBOX_SECTION_USER, subject->name, subject->uid);
+	for (i = 0; i < subject->n_groups; i++)
+		want(ret, NSBOX_SECTION_GROUP,
+		     subject->group_names ? subject->group_names[i] : NULL, subject->gids[i]);
+}
+
+bool nsbox_filter_has(const struct nsbox_filter *filter, const struct nsbox_filter *part)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(filter->bits) / sizeof(filter->bits[0]); i++)
+		if (part->bits[i] & ~filter->bits[i])
+			return false;
+	return true;
+}
+
+static int add_section(struct nsbox_source *source, struct nsbox_slice line,
+		       const struct nsbox_filter *filter, size_t body)
 {
 	struct nsbox_header header = { .kind = NSBOX_SECTION_BAD };
 	struct nsbox_section *section;
-	uint32_t index, *slot;
+	uint32_t index, hashed, *slot;
+	bool good;
 
+	good = read_plain_header(line, &header) ||
+	       (!nsbox_line_check(line, NULL) &&
+		!nsbox_header_parse(nsbox_trim(line), &header, NULL));
+	hashed = good ? hash(header.kind, header.name.s, header.name.len) : 0;
+	if (!is_wanted(filter, header.kind, hashed))
+		return 0;
 	if (grow(source) < 0)
 		return -ENOMEM;
 	index = (uint32_t)source->n_sections++;
 	section = &source->sections[index];
-	*section = (struct nsbox_section){ .kind = NSBOX_SECTION_BAD };
+	*section = (struct nsbox_section){ .kind = header.kind, .hash = hashed };
 	section->head = (uint32_t)(line.s - source->text);
 	section->body = (uint32_t)body;
-	if (!read_plain_header(line, &header) &&
-	    (nsbox_line_check(line, NULL) < 0 ||
-	     nsbox_header_parse(nsbox_trim(line), &header, NULL) < 0)) {
+	if (!good) {
+		section->kind = NSBOX_SECTION_BAD;
 		if (!source->first_bad)
 			source->first_bad = index;
 		return 0;
 	}
-	section->kind = header.kind;
 	section->name = (uint32_t)(header.name.s - source->text);
 	section->name_len = (uint32_t)header.name.len;
-	section->hash = hash(header.kind, header.name.s, header.name.len);
-	slot = find_slot(source, header.kind, section->hash, header.name.s, header.name.len);
+	slot = find_slot(source, header.kind, hashed, header.name.s, header.name.len);
 	if (*slot) {
 		section->twin = *slot;
 		if (!source->sections[*slot].twin)
@@ -248,22 +306,27 @@ static int add_section(struct nsbox_source *source, struct nsbox_slice line, siz
 static size_t count_lines(const char *s, size_t len)
 {
 	const uint64_t ones = UINT64_C(0x0101010101010101), low = ones * 0x7f;
-	size_t n = 0, i = 0;
-	uint64_t word;
+	size_t n = 0, i = 0, words;
+	uint64_t word, found;
 
-	for (; i + sizeof(word) <= len; i += sizeof(word)) {
-		memcpy(&word, s + i, sizeof(word));
-		word ^= ones * '\n';
-		/* The top bit of every byte that is not zero now; no carries between bytes. */
-		word = ((word & low) + low) | word;
-		n += (size_t)(((~word & ~low) >> 7) * ones >> 56);
+	while (i + sizeof(word) <= len) {
+		/* Eight counters of a byte each, added up before their sum can overflow one. */
+		for (found = words = 0; words < 31 && i + sizeof(word) <= len; words++) {
+			memcpy(&word, s + i, sizeof(word));
+			word ^= ones * '\n';
+			/* The top bit of every byte that is not zero now; no carries between. */
+			word = ((word & low) + low) | word;
+			found += (~word & ~low) >> 7;
+			i += sizeof(word);
+		}
+		n += (size_t)(found * ones >> 56);
 	}
 	for (; i < len; i++)
 		n += s[i] == '\n';
 	return n;
 }
 
-/* Counted when somebody asks: of ten thousand sections a login asks for three. */
+/* Counted when somebody asks, or for all at once. */
 uint32_t nsbox_section_line(const struct nsbox_source *source, uint32_t index)
 {
 	const struct nsbox_section *section = &source->sections[index];
@@ -301,10 +364,10 @@ static const char *find_header(const struct nsbox_source *source, size_t pos)
 	return NULL;
 }
 
-static int find_sections(struct nsbox_source *source)
+static int find_sections(struct nsbox_source *source, const struct nsbox_filter *filter)
 {
 	const char *start;
-	size_t pos = 0;
+	size_t pos = 0, last = 0;
 
 	if (grow(source) < 0)
 		return -ENOMEM;
@@ -312,19 +375,29 @@ static int find_sections(struct nsbox_source *source)
 	source->n_sections = 1;
 	/* Windows editors put U+FEFF in front of UTF-8. */
 	if (source->size >= 3 && !memcmp(source->text, "\xef\xbb\xbf", 3))
-		pos = source->sections[0].body = 3;
+		pos = last = source->sections[0].body = 3;
 	while ((start = find_header(source, pos))) {
 		struct nsbox_slice line;
 
 		pos = (size_t)(start - source->text);
+		/* The one before ends here, unless it was left out. */
+		if (source->sections[source->n_sections - 1].body == last)
+			source->sections[source->n_sections - 1].end = (uint32_t)pos;
 		line = nsbox_next_line(source, source->size, &pos);
-		if (add_section(source, line, pos) < 0)
+		if (add_section(source, line, filter, pos) < 0)
 			return -ENOMEM;
+		last = pos;
 	}
+	if (source->sections[source->n_sections - 1].body == last)
+		source->sections[source->n_sections - 1].end = (uint32_t)source->size;
+	/* Few enough, and each will be asked for. */
+	if (filter)
+		nsbox_source_number(source);
 	return 0;
 }
 
-int nsbox_source_parse(const char *file, char *text, size_t size, struct nsbox_source **ret,
+int nsbox_source_parse(const char *file, char *text, size_t size,
+		       const struct nsbox_filter *filter, struct nsbox_source **ret,
 		       struct nsbox_error *err)
 {
 	struct nsbox_source *source = calloc(1, sizeof(*source));
@@ -336,7 +409,7 @@ int nsbox_source_parse(const char *file, char *text, size_t size, struct nsbox_s
 	} else {
 		free(text);
 	}
-	if (!source || !source->file || find_sections(source) < 0) {
+	if (!source || !source->file || find_sections(source, filter) < 0) {
 		nsbox_source_free(source);
 		return nsbox_error_set(err, ENOMEM, "reading the policy");
 	}

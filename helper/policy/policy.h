@@ -197,9 +197,14 @@ struct nsbox_policy;
  * keys, with or without [user NAME] above them, and nothing else. Whatever is
  * wrong with it concerns him alone.
  *
+ * With a @subject, sections of users and groups that cannot concern him are left
+ * out, which is most of the work of ten thousand: the policy then answers for
+ * him only, and nsbox_policy_decide() refuses anybody else. NULL: all of it.
+ *
  * On success *ret_policy is owned by the caller: nsbox_policy_free().
  */
-int nsbox_policy_load(const char *dir, struct nsbox_policy **ret_policy, struct nsbox_error *err);
+int nsbox_policy_load(const char *dir, const struct nsbox_subject *subject,
+		      struct nsbox_policy **ret_policy, struct nsbox_error *err);
 void nsbox_policy_free(struct nsbox_policy *policy);
 
 /*
@@ -242,7 +247,7 @@ char *nsbox_decision_shape(const struct nsbox_decision *decision,
 const char *nsbox_key_name(enum nsbox_key key);
 
 /*
- * The errors of nsbox.conf and nsbox.conf.d: calls @each with one sentence
+ * The errors of nsbox.conf and nsbox.conf.d, read without a subject: calls @each with one sentence
  * ("FILE:LINE: ...") per error, and where it is. Returns how many there were.
  */
 size_t nsbox_policy_errors(const struct nsbox_policy *policy,
@@ -279,7 +284,7 @@ struct nsbox_lint {
  * All errors of all files, users.d included, and what the files alone show to
  * be superfluous: a section of which another file sets every key again, and a
  * profile that nothing names. Then every group and user there is something
- * about. Negative: it could not be done.
+ * about. The policy was read without a subject. Negative: it could not be done.
  */
 int nsbox_policy_lint(const struct nsbox_policy *policy, const struct nsbox_lint *to,
 		      struct nsbox_error *err);

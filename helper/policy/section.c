@@ -22,7 +22,7 @@ say(const struct nsbox_source *source, uint32_t line, struct nsbox_error *err, c
 
 static size_t section_end(const struct nsbox_source *source, uint32_t index)
 {
-	return index + 1 < source->n_sections ? source->sections[index + 1].head : source->size;
+	return source->sections[index].end;
 }
 
 /* Blank, or a comment. */

@@ -21,7 +21,7 @@ static char dir[] = "/tmp/policytime-XXXXXX";
 
 static FILE *create(const char *name)
 {
-	char path[128];
+	char path[256];
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
@@ -96,7 +96,7 @@ static double ask(unsigned int n, bool expect_own)
 	snprintf(name, sizeof(name), "user%u", n);
 	snprintf(home, sizeof(home), "/home/%s", name);
 	start = now_us();
-	if (nsbox_policy_load(dir, &policy, &err) < 0 ||
+	if (nsbox_policy_load(dir, &subject, &policy, &err) < 0 ||
 	    nsbox_policy_decide(policy, &subject, "sshd", NULL, 0, &d, &err) < 0) {
 		fprintf(stderr, "policytime: %s\n", err.msg);
 		exit(1);

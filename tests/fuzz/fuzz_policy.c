@@ -10,7 +10,8 @@
  *
  * With the last one the files are written and loaded as at a login, otherwise
  * parsed from memory. Whatever comes, a sentence must be fit to be shown, an
- * answer complete, and the same twice. Built with libFuzzer, or with replay.c.
+ * answer complete, and the same from the whole policy as from what is read of it
+ * for the subject alone. Built with libFuzzer, or with replay.c.
  */
 #include "cleanup.h"
 #include "fuzz.h"
@@ -100,25 +101,32 @@ static void read_subject(struct input *in)
 		in->args[in->n_args++] = next_field(&pos);
 }
 
-static void add_part(struct nsbox_policy *policy, const char *name, struct nsbox_slice part)
+static void add_part(struct nsbox_policy *policy, const char *name, struct nsbox_slice part,
+		     const struct nsbox_filter *filter)
 {
 	struct nsbox_source *source = NULL;
 	char *copy = malloc(part.len + 1);
 
 	MUST(copy);
 	memcpy(copy, part.s, part.len);
-	MUST(nsbox_source_parse(name, copy, part.len, &source, NULL) == 0);
+	MUST(nsbox_source_parse(name, copy, part.len, filter, &source, NULL) == 0);
 	MUST(nsbox_policy_add(policy, source, NULL) == 0);
 }
 
-static struct nsbox_policy *parse(const struct input *in)
+static struct nsbox_policy *parse(const struct input *in, bool all)
 {
 	struct nsbox_policy *policy = nsbox_policy_new();
+	const struct nsbox_filter *filter = NULL;
 
 	MUST(policy);
-	add_part(policy, "/etc/nsbox/nsbox.conf", in->part[1]);
+	policy->is_filtered = !all;
+	if (!all) {
+		nsbox_filter_make(&in->subject, &policy->filter);
+		filter = &policy->filter;
+	}
+	add_part(policy, "/etc/nsbox/nsbox.conf", in->part[1], filter);
 	if (in->part[2].len)
-		add_part(policy, "/etc/nsbox/nsbox.conf.d/50.conf", in->part[2]);
+		add_part(policy, "/etc/nsbox/nsbox.conf.d/50.conf", in->part[2], filter);
 	return policy;
 }
 
@@ -147,7 +155,7 @@ static void remove_part(const char *name)
 	(void)remove(path);
 }
 
-static struct nsbox_policy *load(const struct input *in, const char *user_file)
+static struct nsbox_policy *load(const struct input *in, const char *user_file, bool all)
 {
 	struct nsbox_policy *policy = NULL;
 	struct nsbox_error err = { 0 };
@@ -156,7 +164,7 @@ static struct nsbox_policy *load(const struct input *in, const char *user_file)
 	if (in->part[2].len)
 		write_part(NSBOX_POLICY_PARTS "/50.conf", in->part[2]);
 	write_part(user_file, in->part[3]);
-	if (nsbox_policy_load(dir, &policy, &err) < 0)
+	if (nsbox_policy_load(dir, all ? NULL : &in->subject, &policy, &err) < 0)
 		check_sentence(err.msg);
 	return policy;
 }
@@ -255,7 +263,7 @@ static char *ask(const struct nsbox_policy *policy, const struct input *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { .service = "" };
-	struct nsbox_policy *policy;
+	struct nsbox_policy *all, *his;
 	cleanup_free char *first = NULL, *second = NULL;
 	char user_file[600];
 	bool on_disk;
@@ -268,14 +276,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		       in.subject.name);
 	on_disk = in.part[3].len && in.subject.name[0] && strlen(in.subject.name) < 200 &&
 		  !strchr(in.subject.name, '/');
-	policy = on_disk ? load(&in, user_file) : parse(&in);
-	if (policy) {
-		(void)nsbox_policy_errors(policy, each, NULL);
-		first = ask(policy, &in);
-		second = ask(policy, &in);
+	all = on_disk ? load(&in, user_file, true) : parse(&in, true);
+	his = on_disk ? load(&in, user_file, false) : parse(&in, false);
+	MUST(!all == !his);
+	if (all) {
+		first = ask(all, &in);
+		(void)nsbox_policy_errors(all, each, NULL);
+		second = ask(his, &in);
 		MUST(!first == !second && (!first || !strcmp(first, second)));
 	}
-	nsbox_policy_free(policy);
+	nsbox_policy_free(all);
+	nsbox_policy_free(his);
 	if (on_disk)
 		unload(user_file);
 	return 0;

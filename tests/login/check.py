@@ -23,6 +23,8 @@ def check(h, *argv):
         eq(sorted(f), ["file", "level", "line", "message"], "members of a finding")
         file = os.path.relpath(f["file"], ETC) if f["file"] else None
         found[f["level"], file, f["line"]] = f["message"]
+    places = [(f["file"] or "", f["line"] or 0) for f in answer["findings"]]
+    eq(places, sorted(places), "order of the findings")
     levels = [f["level"] for f in answer["findings"]]
     eq((answer["errors"], answer["warnings"]), (levels.count("error"), levels.count("warning")), "counts")
     eq(r.code, ERRORS if answer["errors"] else WARNINGS if levels else CLEAN, "exit code")
@@ -55,15 +57,18 @@ def every_error_is_found_with_file_line_and_what_to_write(h):
     h.policy(POLICY + "[user alice]\nhostnam = x\npids_max = 3\n")
     h.write(f"{ETC}/nsbox.conf.d/10.conf", "[user bob]\nnet = moon\n")
     h.write(f"{ETC}/users.d/carol.conf", "[user alice]\n")
+    h.write(f"{ETC}/users.d/not-yet.conf", "[defaults]\n")
     found = check(h)
+    contains(found["error", "users.d/not-yet.conf", 1], "this file is about not-yet")
+    del found["warning", "users.d/not-yet.conf", None]
     contains(found["error", "nsbox.conf", 8], "did you mean hostname?")
     contains(found["error", "nsbox.conf", 9], "write a number from 10")
     contains(found["error", "nsbox.conf.d/10.conf", 2], "write none or host")
     contains(found["error", "users.d/carol.conf", 1], "this file is about carol")
-    eq(len(found), 4, f"findings: {found}")
+    eq(len(found), 5, f"findings: {found}")
     r = h.run(["nsbox", "check"])
     contains(r.out, f"{ETC}/nsbox.conf:8: error: unknown key")
-    contains(r.out, "4 errors, 0 warnings\n")
+    contains(r.out, "5 errors, 1 warning\n")
 
 
 @test

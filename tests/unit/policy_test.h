@@ -32,7 +32,7 @@ static struct nsbox_policy TEST_UNUSED *parse_bytes(const char *text, size_t siz
 	if (!policy || !copy)
 		return NULL;
 	memcpy(copy, text, size);
-	if (nsbox_source_parse("/etc/nsbox/nsbox.conf", copy, size, &source, NULL) < 0 ||
+	if (nsbox_source_parse("/etc/nsbox/nsbox.conf", copy, size, NULL, &source, NULL) < 0 ||
 	    nsbox_policy_add(policy, source, NULL) < 0) {
 		nsbox_policy_free(policy);
 		return NULL;

@@ -501,7 +501,7 @@ static void test_speed(void)
 	subject.name = "user9999";
 	for (i = 0; i < 20; i++) {
 		a = milliseconds();
-		if (nsbox_policy_load(dir, &policy, NULL) < 0)
+		if (nsbox_policy_load(dir, &subject, &policy, NULL) < 0)
 			break;
 		b = milliseconds();
 		if (nsbox_policy_decide(policy, &subject, "sshd", NULL, 0, &d, NULL) < 0)

@@ -13,7 +13,7 @@ static void load_fails(const char *dir, int code, const char *part, const char *
 	struct nsbox_policy *policy = NULL;
 	struct nsbox_error err = { 0 };
 
-	EQ(nsbox_policy_load(dir, &policy, &err), -code, what);
+	EQ(nsbox_policy_load(dir, NULL, &policy, &err), -code, what);
 	HAS(err.msg, part, "  ... and says so");
 	OK(!policy && strlen(err.msg) < NSBOX_ERROR_MAX - 1, "  ... within 255 bytes, no policy");
 	nsbox_policy_free(policy);
@@ -95,7 +95,7 @@ static void test_contents(const char *dir, const char *file)
 	load_fails(dir, EFBIG, "larger than 16 MiB", "a file that is no policy");
 	write_file(file, "[user alice]\naction = box\n");
 	(void)snprintf(slashes, sizeof(slashes), "%s//", dir);
-	EQ(nsbox_policy_load(slashes, &policy, &err), 0, "a good file loads");
+	EQ(nsbox_policy_load(slashes, &subject, &policy, &err), 0, "a good file loads");
 	if (!policy)
 		return;
 	EQ(nsbox_policy_decide(policy, &subject, "sshd", NULL, 0, &d, &err), 0, "and answers");

@@ -34,7 +34,7 @@ static const char *ask_for(struct nsbox_subject subject, struct nsbox_decision *
 {
 	static struct nsbox_error err;
 	struct nsbox_policy *policy = NULL;
-	int r = nsbox_policy_load(dir, &policy, &err);
+	int r = nsbox_policy_load(dir, &subject, &policy, &err);
 
 	if (!r)
 		r = nsbox_policy_decide(policy, &subject, "sshd", NULL, 0, ret, &err);
@@ -277,6 +277,37 @@ static void test_names(void)
 	nsbox_decision_free(&d);
 }
 
+/* What was left out for one must not be missing for another. */
+static void test_subject(void)
+{
+	static const gid_t more[] = { 1000, 2000, 3000 };
+	struct nsbox_subject subject = alice(), other = alice();
+	struct nsbox_policy *policy = NULL;
+	struct nsbox_decision d = { 0 };
+	struct nsbox_error err = { 0 };
+
+	put("nsbox.conf", "[user bob]\nhostnam = x\n\n[user alice]\naction = box\n[group 3000]\n"
+	    "action = deny\n[user carol]\naction = deny\n");
+	EQ(nsbox_policy_load(dir, &subject, &policy, &err), 0, "a policy read for alice");
+	EQ(nsbox_policy_decide(policy, &subject, "su", NULL, 0, &d, &err), 0, "answers for her");
+	OK(d.action == NSBOX_ACTION_BOX && d.origin[NSBOX_KEY_ACTION].line == 5,
+	   "from her section, between two that were left out");
+	nsbox_decision_free(&d);
+	other.name = "carol";
+	EQ(nsbox_policy_decide(policy, &other, "su", NULL, 0, &d, &err), -EINVAL, "not for carol");
+	HAS(err.msg, "read for another user", "and says so");
+	other = alice();
+	other.uid = 1001;
+	EQ(nsbox_policy_decide(policy, &other, "su", NULL, 0, &d, &err), -EINVAL, "another uid");
+	other = alice();
+	other.gids = more;
+	other.group_names = NULL;
+	other.n_groups = 3;
+	EQ(nsbox_policy_decide(policy, &other, "su", NULL, 0, &d, &err), -EINVAL,
+	   "nor for her with another group");
+	nsbox_policy_free(policy);
+}
+
 /* A decision does not ask for any file but the user's own. */
 static void test_many(void)
 {
@@ -303,6 +334,7 @@ int main(void)
 	test_users();
 	test_user_errors();
 	test_names();
+	test_subject();
 	test_many();
 	(void)snprintf(command, sizeof(command), "rm -rf %s", dir);
 	if (system(command) != 0)
