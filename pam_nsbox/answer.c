@@ -107,8 +107,13 @@ static int weigh(const struct nsbox_policy *policy, const struct nsbox_msg_open 
 					      ret->decision.reason);
 		return 0;
 	}
-	if (ret->decision.action == NSBOX_ACTION_PASS)
+	if (ret->decision.action == NSBOX_ACTION_PASS) {
+		/* Who asks may have something to log: log_only. */
+		*err = (struct nsbox_error){ .code = 0 };
+		if (ret->decision.would != NSBOX_ACTION_PASS)
+			(void)snprintf(err->msg, sizeof(err->msg), "%s", ret->decision.reason);
 		return 0;
+	}
 	if (open->unfit.code) {
 		*err = open->unfit;
 		return -EPERM;

@@ -23,7 +23,7 @@ static const struct {
 	{ "explain", nsbox_cli_explain, false, "explain USER [--service SERVICE] [--json]",
 	  "what the policy says about a user" },
 	{ "check", nsbox_cli_check, false, "check [FILE|DIR] [--json]",
-	  "mistakes in the policy: 3 warnings, 4 errors" },
+	  "what is wrong with the policy (status 3: warnings, 4: errors)" },
 };
 
 int nsbox_cli_fail(int status, const struct nsbox_error *err)

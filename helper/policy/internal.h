@@ -221,7 +221,7 @@ struct nsbox_source {
 	char shown[NSBOX_SHOWN_MAX];		/* the file's name for sentences, cut in front */
 	char *text;
 	size_t size;
-	char *owner;				/* of a file of users.d: whom it is about; or NULL */
+	char *owner;				/* of a file of users.d: its user; or NULL */
 	struct nsbox_section *sections;		/* in file order; [0] is the preamble */
 	size_t n_sections, max_sections;
 	uint32_t *slots;			/* hash of kind and name to index, 0: free */

@@ -145,8 +145,9 @@ static void report_unused(const struct lint *lint, bool **used)
 		for (i = 1; i < source->n_sections; i++)
 			if (source->sections[i].kind == NSBOX_SECTION_PROFILE && !used[at][i])
 				find(lint, NSBOX_FINDING_WARNING, source->file,
-				     nsbox_section_line(source, i), "no section names this profile: "
-				     "write profile = NAME where it is to count, or take it out");
+				     nsbox_section_line(source, i),
+				     "no section names this profile: write profile = NAME where it "
+				     "is to count, or take it out");
 	}
 }
 

@@ -182,9 +182,9 @@ static int add_source(struct nsbox_policy *policy, int dir_fd, const char *dir, 
 
 bool nsbox_policy_is_part(const char *name)
 {
-	size_t len = strlen(name);
+	size_t len = strlen(name), suffix = strlen(SUFFIX);
 
-	return name[0] != '.' && len > strlen(SUFFIX) && !strcmp(name + len - strlen(SUFFIX), SUFFIX);
+	return name[0] != '.' && len > suffix && !strcmp(name + len - suffix, SUFFIX);
 }
 
 static int is_part(const struct dirent *entry)

@@ -443,8 +443,8 @@ static int make_draft(const struct nsbox_policy *policy, const struct nsbox_subj
 	/* What was left out for another must not be missing here. */
 	nsbox_filter_make(subject, &filter);
 	if (policy->is_filtered && !nsbox_filter_has(&policy->filter, &filter))
-		return nsbox_error_say(err, 0, "the policy was read for another user: this is a bug "
-				       "of nsbox");
+		return nsbox_error_say(err, 0, "the policy was read for another user: this is a "
+				       "bug of nsbox");
 	r = apply_builtin(draft, err);
 	if (r < 0)
 		return r;
@@ -528,13 +528,15 @@ static int section_errors(const struct nsbox_policy *policy, const struct nsbox_
 {
 	cleanup_arena struct nsbox_arena *arena = nsbox_arena_new();
 	const struct nsbox_section *section = &source->sections[index];
-	const struct nsbox_origin where = { .file = source->file, .line = nsbox_section_line(source, index) };
+	const struct nsbox_origin where = {
+		.file = source->file, .line = nsbox_section_line(source, index),
+	};
 	struct nsbox_draft draft = { .arena = arena };
 
 	if (!arena)
 		return nsbox_error_set(err, ENOMEM, "checking the policy");
-	/* Of two equal sections the second is the one too many. */
-	if ((section->kind == NSBOX_SECTION_BAD || section->twin < index || source->owner) &&
+	/* Of two equal sections the second is the one too many; 0: there is no other. */
+	if ((section->kind == NSBOX_SECTION_BAD || section->twin < index) &&
 	    nsbox_section_header_error(source, index, err) < 0)
 		nsbox_complain(complaints, &where, err->msg);
 	return nsbox_section_apply(policy, source, index, &draft, complaints, err);

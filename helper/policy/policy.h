@@ -212,8 +212,9 @@ void nsbox_policy_free(struct nsbox_policy *policy);
  * words (exempt_group= already taken out), @n_args of them.
  * Returns 0 and fills *ret; -EINVAL and the sentence with file:line when an
  * error in the policy concerns this subject; another negative errno if his file
- * in users.d cannot be read or trusted; -ENOMEM. On failure *ret is untouched. On success free with nsbox_decision_free(); the decision does not
- * need the policy any more.
+ * in users.d cannot be read or trusted; -ENOMEM. On failure *ret is untouched.
+ * On success free with nsbox_decision_free(); the decision does not need the
+ * policy any more.
  *
  * What only a box needs (hostname, rootfs and shell_fallback for this user, and
  * that the values go together) is refused only if the action is NSBOX_ACTION_BOX:
@@ -236,8 +237,9 @@ void nsbox_decision_free(struct nsbox_decision *decision);
 /*
  * Writes the canonical text of everything that shapes a box (all keys but
  * action, deny_message, services, deny_services, log_only and linger; uid,
- * primary gid, user name, home, shell, every group's gid and name, sorted) as NUL-terminated text that
- * the caller frees. Two logins may share a box only if their texts are equal.
+ * primary gid, user name, home, shell, every group's gid and name, sorted) as
+ * NUL-terminated text that the caller frees. Two logins may share a box only if
+ * their texts are equal.
  * NULL: no memory.
  */
 char *nsbox_decision_shape(const struct nsbox_decision *decision,

@@ -188,8 +188,8 @@ static int apply_line(struct reading *reading, struct nsbox_slice line, struct n
 		return 0;
 	if (reading->section->kind == NSBOX_SECTION_PREAMBLE && !reading->source->owner)
 		return say(reading->source, number, err,
-			   "\"%s\" stands before the first section: " NSBOX_SECTION_HINT " above it",
-			   nsbox_quote(line.s, line.len).s);
+			   "\"%s\" stands before the first section: " NSBOX_SECTION_HINT
+			   " above it", nsbox_quote(line.s, line.len).s);
 	if (!split_line(line, &key, &value))
 		return say(reading->source, number, err, "no \"=\" in \"%s\": write key = value",
 			   nsbox_quote(line.s, line.len).s);

@@ -85,7 +85,8 @@ static void test_parts(void)
 	if (mkdir(in_dir("nsbox.conf.d"), 0755) < 0)
 		exit(2);
 	EQ(pids("alice"), 11, "an empty directory beside it");
-	put("nsbox.conf.d/20-b.conf", "[defaults]\npids_max = 20\n[user alice]\nno_new_privs = yes\n");
+	put("nsbox.conf.d/20-b.conf",
+	    "[defaults]\npids_max = 20\n[user alice]\nno_new_privs = yes\n");
 	put("nsbox.conf.d/10-a.conf", "[defaults]\npids_max = 10\nlinger = 5m\n");
 	put("nsbox.conf.d/9.conf", "[defaults]\npids_max = 90\n[profile lab]\nshm_size = 1M\n");
 	put("nsbox.conf.d/.30.conf", "nonsense");
@@ -211,14 +212,17 @@ static void user_error(const char *text, const char *want, const char *what)
 static void test_user_errors(void)
 {
 	user_error("bogus = 1\n", "users.d/alice.conf:1: unknown key \"bogus\"", "an unknown key");
-	user_error("[user bob]\npids_max = 20\n", "alice.conf:1: this file is about alice: write only "
-		   "his keys, and what concerns others into nsbox.conf", "another user's section");
-	user_error("[user alice]\n[defaults]\n", "alice.conf:2: this file is about alice", "[defaults]");
+	user_error("[user bob]\npids_max = 20\n", "alice.conf:1: this file is about alice: write "
+		   "only his keys, and what concerns others into nsbox.conf",
+		   "another user's section");
+	user_error("[user alice]\n[defaults]\n", "alice.conf:2: this file is about",
+		   "[defaults]");
 	user_error("pids_max=20\n[group staff]\n", "alice.conf:2: this file", "a group");
 	user_error("[profile x]\n", "alice.conf:1: this file", "a profile");
-	user_error("[user 1000]\n", "alice.conf:1: this file", "her number in the file of her name");
-	user_error("pids_max=20\n\n[user alice]\n", "alice.conf:3: keys of the same user stand above, "
-		   "at line 1", "keys above and below");
+	user_error("[user 1000]\n", "alice.conf:1: this file",
+		   "her number in the file of her name");
+	user_error("pids_max=20\n\n[user alice]\n", "alice.conf:3: keys of the same user stand "
+		   "above, at line 1", "keys above and below");
 	user_error("[user alice]\n[user alice]\n", "alice.conf:2: \"[user alice]\" is already at",
 		   "her section twice");
 	user_error("[usr alice]\n", "alice.conf:1: no section", "a bad header");
@@ -227,7 +231,8 @@ static void test_user_errors(void)
 	user_error("", "alice.conf is empty", "an empty file");
 	put("users.d/alice.conf", "pids_max = 20\n");
 	(void)chmod(in_dir("users.d/alice.conf"), 0664);
-	HAS(refusal_of("alice"), "alice.conf is writable by its group", "a file its group can write");
+	HAS(refusal_of("alice"), "alice.conf is writable by its group",
+	    "a file its group can write");
 	IS(refusal_of("bob"), "", "  ... bob does not care");
 	take("users.d/alice.conf");
 	if (symlink("/dev/null", in_dir("users.d/alice.conf")) < 0)
@@ -269,7 +274,8 @@ static void test_names(void)
 	}
 	put("users.d/e\033[2J.conf", "nonsense\n");
 	subject.name = "e\033[2J";
-	HAS(ask_for(subject, &d), "users.d/e?[2J.conf:1: no \"=\"", "a name that clears the screen");
+	HAS(ask_for(subject, &d), "users.d/e?[2J.conf:1: no \"=\"",
+	    "a name that clears the screen");
 	memset(longest, 'x', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = '\0';
 	subject.name = longest;
