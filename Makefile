@@ -127,6 +127,44 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(TESTABLE))
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
 
+# Fuzz targets: tests/fuzz/fuzz_NAME.c with the corpus tests/fuzz/corpus/NAME. The unit tests
+# replay the corpus; `make fuzz FUZZ_SECONDS=1800` looks for more, with clang's libFuzzer.
+FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 60
+FUZZ_CC ?= clang
+REPLAY := $(patsubst %,$(BUILD)/tests/fuzz/replay_%,$(FUZZ))
+UNIT += $(REPLAY)
+
+$(BUILD)/tests/fuzz/replay_%.o: tests/fuzz/replay.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(OWN_CFLAGS) -Itests/unit -DNSBOX_CORPUS='"tests/fuzz/corpus/$*"' $(CPPFLAGS) \
+		$(CFLAGS) -c -o $@ $<
+
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/replay_%.o $(BUILD)/tests/fuzz/fuzz_%.o \
+		$(call objects,$(TESTABLE))
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp
+
+$(BUILD)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(TESTABLE) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)
+	$(Q)$(FUZZ_CC) $(filter-out -MMD -MP -D_FORTIFY_SOURCE=2 -fsanitize=%,$(OWN_CFLAGS)) -g -O1 \
+		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< $(TESTABLE) \
+		-lseccomp
+
+# New inputs go to $(BUILD)/corpus; what of them is worth keeping, `make fuzz-merge` says.
+fuzz: $(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,$(FUZZ))
+	@for name in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$name; \
+		$(BUILD)/tests/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -max_len=8192 \
+			-artifact_prefix=$(BUILD)/corpus/ -print_final_stats=1 \
+			$(BUILD)/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
+
+fuzz-merge: $(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,$(FUZZ))
+	@for name in $(FUZZ); do rm -rf $(BUILD)/corpus/merged; mkdir -p $(BUILD)/corpus/merged $(BUILD)/corpus/$$name; \
+		$(BUILD)/tests/fuzz/fuzz_$$name -merge=1 $(BUILD)/corpus/merged \
+			tests/fuzz/corpus/$$name $(BUILD)/corpus/$$name || exit 1; done
+
 # The real thing: each program makes a throwaway host of its own. root only.
 SUITES := $(filter-out %/common.py %/faults.py,$(wildcard tests/pam/*.py tests/login/*.py tests/hostile/*.py))
 
@@ -148,6 +186,15 @@ unit-programs: $(UNIT)
 
 bench: all
 	tests/bench/run.py
+
+# What the policy costs a login, alone: needs no root.
+$(BUILD)/tests/bench/policytime: $(BUILD)/tests/bench/policytime.o \
+		$(call objects,$(POLICY) pam_nsbox/error.c)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+bench-policy: $(BUILD)/tests/bench/policytime
+	$<
 
 demo: deps
 	$(MAKE) all
@@ -180,7 +227,7 @@ uninstall:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all install uninstall clean check check-all check-unit ci-deps unit-programs bench demo deps FORCE
+.PHONY: all install uninstall clean check check-all check-unit ci-deps unit-programs bench bench-policy fuzz fuzz-merge demo deps FORCE
 FORCE:
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
