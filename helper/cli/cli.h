@@ -18,6 +18,8 @@ int nsbox_cli_list(int argc, char **argv);
 int nsbox_cli_run(int argc, char **argv);
 int nsbox_cli_stop(int argc, char **argv);
 int nsbox_cli_explain(int argc, char **argv);
+int nsbox_cli_enable(int argc, char **argv);
+int nsbox_cli_disable(int argc, char **argv);
 
 /* Prints "nsbox: SENTENCE" on standard error. Returns @status. */
 int nsbox_cli_fail(int status, const struct nsbox_error *err);
