@@ -50,7 +50,7 @@ SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c pam_nsbox/hierarchy
 	pam_nsbox/deprivilege.c pam_nsbox/identity.c pam_nsbox/answer.c \
 	pam_nsbox/pidfd.c
 KEEPER := $(SHARED) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildcard helper/keeper/*.c)
-CLI := $(CLIENT) $(LIB) $(wildcard helper/cli/*.c)
+CLI := $(CLIENT) $(LIB) $(addprefix helper/box/,idmap.c tree.c userns.c) $(wildcard helper/cli/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -107,7 +107,7 @@ install: all
 # ------------------------------------------------------------------ tests
 
 # Everything but the programs' main() and the module's PAM half, for unit tests.
-TESTABLE := $(filter-out %/main.c,$(sort $(CLIENT) $(KEEPER)))
+TESTABLE := $(filter-out %/main.c,$(sort $(CLIENT) $(KEEPER))) helper/cli/json.c
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/tst_*.c))
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(TESTABLE))

@@ -26,6 +26,8 @@ static const struct {
 	  "box the sessions of a PAM service" },
 	{ "disable", nsbox_cli_disable, true, "disable SERVICE",
 	  "take a PAM service's line out again" },
+	{ "doctor", nsbox_cli_doctor, true, "doctor [--json]",
+	  "is the machine fit, and are the boxes closed" },
 };
 
 int nsbox_cli_fail(int status, const struct nsbox_error *err)

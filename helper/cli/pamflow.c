@@ -97,7 +97,7 @@ const struct nsbox_pam_rule *nsbox_pam_stack_ours(const struct nsbox_pam_stack *
 
 const struct nsbox_pam_rule *nsbox_pam_stack_bypass(const struct nsbox_pam_stack *stack)
 {
-	const struct nsbox_pam_rule *found = NULL;
+	const struct nsbox_pam_rule *ours = nsbox_pam_stack_ours(stack), *found = NULL;
 	struct ways w;
 
 	if (stack->n == 0)
@@ -106,6 +106,9 @@ const struct nsbox_pam_rule *nsbox_pam_stack_bypass(const struct nsbox_pam_stack
 		return &stack->rules[0];	/* not known to be good */
 	if (w.from[w.n] >= 0)
 		found = &stack->rules[w.from[w.n]];
+	/* What comes after ours is not to blame, but where the way left for it. */
+	while (ours && found > ours && w.from[found - stack->rules] >= 0)
+		found = &stack->rules[w.from[found - stack->rules]];
 	free(w.from);
 	return found;
 }
