@@ -6,6 +6,7 @@ DESTDIR ?=
 SYSCONFDIR ?= /etc
 LIBEXECDIR ?= $(PREFIX)/libexec
 BINDIR ?= $(PREFIX)/bin
+COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 PAMDIR ?= $(if $(MULTIARCH),/lib/$(MULTIARCH)/security,/lib/security)
 BUILD ?= build
@@ -97,10 +98,11 @@ $(BUILD)/module/%.o: %.c $(BUILD)/flags
 
 install: all
 	install -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(BINDIR) \
-		$(DESTDIR)$(SYSCONFDIR)/nsbox
+		$(DESTDIR)$(SYSCONFDIR)/nsbox $(DESTDIR)$(COMPLETIONS)
 	install -m 0644 $(BUILD)/pam_nsbox.so $(DESTDIR)$(PAMDIR)/pam_nsbox.so
 	install -m 0755 $(BUILD)/nsbox-keeper $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper
 	install -m 0755 $(BUILD)/nsbox $(DESTDIR)$(BINDIR)/nsbox
+	install -m 0644 conf/completions/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox
 	test -e $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf || \
 		install -m 0644 conf/nsbox.conf $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf
 
@@ -127,10 +129,13 @@ SAN_BUILD ?= build-san
 SAN_ENV := ASAN_OPTIONS=detect_leaks=0
 check-all: all $(UNIT)
 	NSBOX_BUILD=$(BUILD) NSBOX_SAN_BUILD=$(SAN_BUILD) tests/run $(RUN_FLAGS) $(UNIT) \
-		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/vm/run.py
+		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/vm/run.py tests/package/deb.py
 
 check-unit: $(UNIT)
 	tests/run $(UNIT)
+
+# What needs neither root nor packages; a build of the Debian package runs it.
+test: check-unit
 
 unit-programs: $(UNIT)
 
@@ -153,7 +158,7 @@ deps:
 	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -q -y --no-install-recommends $$missing; }
 
-CI_DEPS := clang mmdebstrap qemu-system-x86
+CI_DEPS := clang mmdebstrap qemu-system-x86 debhelper lintian
 ci-deps:
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(CI_DEPS)
 
@@ -163,12 +168,24 @@ uninstall:
 		echo 'These services still name pam_nsbox.so, and without it nobody logs in through'; \
 		echo 'them, not even root: take the line out first.'; exit 1; }
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
-		$(DESTDIR)$(BINDIR)/nsbox
+		$(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox
+
+# Debian's package and its sources, in $(BUILD)/deb; the tree itself is left alone.
+VERSION := 0.1.0
+DEB := $(BUILD)/deb
+deb:
+	rm -rf $(DEB) && mkdir -p $(DEB)/pam-nsbox-$(VERSION)
+	tar -c --exclude=./.git --exclude='./build*' --exclude=__pycache__ . | \
+		tar -x -C $(DEB)/pam-nsbox-$(VERSION)
+	tar -cz --exclude=debian -C $(DEB) -f $(DEB)/pam-nsbox_$(VERSION).orig.tar.gz \
+		pam-nsbox-$(VERSION)
+	cd $(DEB)/pam-nsbox-$(VERSION) && env -u BUILD -u MAKEFLAGS -u MAKEOVERRIDES \
+		dpkg-buildpackage --no-sign $(DEB_FLAGS)
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all install uninstall clean check check-all check-unit ci-deps unit-programs bench demo deps FORCE
+.PHONY: all install uninstall clean check check-all check-unit ci-deps deb test unit-programs bench demo deps FORCE
 FORCE:
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) \( -path $(BUILD)/deb -o -path $(BUILD)/package \) -prune -o -type f -name '*.d' -print 2>/dev/null)

@@ -106,12 +106,12 @@ static void check_enabled(struct nsbox_doctor *d, const char *service,
 			   "begin without nsbox", way->file, way->line, service);
 		nsbox_find_fix(d, "take that rule out, or write \"required\" or \"optional\" in it");
 	} else if (after) {
-		/* pam-auth-update can do no better; what comes after runs inside. */
-		nsbox_find(d, common ? NSBOX_WARNING : NSBOX_ERROR, "pam.order",
-			   "%s:%u comes after nsbox's line in %s: it runs in the box, with little "
-			   "privilege", after->file, after->line, service);
-		nsbox_find_fix(d, "nsbox enable %s%s", service,
-			       common ? ", and pam-auth-update without nsbox" : "");
+		/* With pam-auth-update's profile it is so for sshd and cron. */
+		nsbox_find(d, NSBOX_ERROR, "pam.order", "%s:%u comes after nsbox's line in %s: it runs "
+			   "in the box, without the host's files and privileges, and may refuse",
+			   after->file, after->line, service);
+		nsbox_find_fix(d, "%snsbox enable %s",
+			       common ? "pam-auth-update --disable nsbox && " : "", service);
 	} else {
 		nsbox_find(d, NSBOX_OK, "pam.order", "%s: nsbox is last (%s:%u)", service, ours->file,
 			   ours->line);
