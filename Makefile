@@ -117,7 +117,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(TESTABLE))
 	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^ -lseccomp
 
 # The real thing: each program makes a throwaway host of its own. root only.
-SUITES := $(filter-out %/common.py %/faults.py,$(wildcard tests/pam/*.py tests/login/*.py tests/hostile/*.py))
+SUITES := $(filter-out %/common.py %/faults.py,$(wildcard tests/unit/*.py tests/pam/*.py tests/login/*.py tests/hostile/*.py))
 
 # Ends with the line "N passed, N failed". NSBOX_MUST_WORK=1 makes a skip a failure.
 check: deps
@@ -132,7 +132,7 @@ check-all: all $(UNIT)
 		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/vm/run.py tests/package/deb.py
 
 check-unit: $(UNIT)
-	tests/run $(UNIT)
+	tests/run $(UNIT) $(wildcard tests/unit/*.py)
 
 # What needs neither root nor packages; a build of the Debian package runs it.
 test: check-unit
