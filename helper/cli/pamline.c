@@ -10,7 +10,7 @@
 
 static bool is_blank(char c)
 {
-	return c == ' ' || c == '\t' || c == '\r';
+	return c == ' ' || c == '\t';
 }
 
 /* One physical line from @at; its length without the newline. */
@@ -47,6 +47,11 @@ static int add(const char *s, size_t len, bool first, struct nsbox_pam_line *to,
 		keep--;
 	if (!more && !comment && keep && keep < len && s[keep - 1] == '\\') {
 		*why = "has blanks after the backslash at its end";
+		return -EINVAL;
+	}
+	/* libpam takes it for a part of the module's name. */
+	if (memchr(s, '\r', keep)) {
+		*why = "ends in a carriage return";
 		return -EINVAL;
 	}
 	if (memchr(s, '\0', len) || used + keep + 2 > sizeof(to->text)) {

@@ -32,6 +32,19 @@ TRIXIE = {
             "@include common-session-noninteractive\n",
 }
 
+# Odd, and good: a session through each comes to the end.
+ODD = ("session required pam_unix.so",                       # no newline at the end
+       "session required pam_unix.so\n\n\n# end",
+       "session required " + BACKSLASH + "\n\tpam_unix.so\n",
+       "session required pam_permit.so # a comment " + BACKSLASH + "\nsession optional pam_permit.so\n",
+       "-session\toptional pam_no_such.so\nSESSION Required pam_unix.so\n",
+       "session [success=1 default=ignore] pam_permit.so\nsession required pam_unix.so\n",
+       "session [default=1] pam_permit.so\nsession requisite pam_deny.so\nsession required pam_permit.so\n",
+       "session [default=1] pam_permit.so\nsession sufficient pam_permit.so\nsession required pam_permit.so\n",
+       "session substack ends-early\nsession required pam_unix.so\n",
+       "session [success=1 default=ignore] pam_permit.so\nsession substack ends-early\n",
+       "session [success=ok default=bad] pam_permit.so\n@include ends-well\n")
+
 # What enable has to leave alone: text, and what its message must have.
 REFUSED = {
     "a stack that success ends": ("session sufficient pam_permit.so\nsession required pam_unix.so\n", ":1:"),
@@ -47,6 +60,7 @@ REFUSED = {
     "a backslash at the end of the file": ("session required pam_unix.so\nauth required pam_deny.so " + BACKSLASH, ":2:"),
     "a comment in a continued line": ("session required " + BACKSLASH + "\n# why\n pam_unix.so\n", ":1:"),
     "blanks after a backslash": ("session required pam_unix.so " + BACKSLASH + " \nsession required pam_env.so\n", ":1:"),
+    "a carriage return": ("session required pam_permit.so\nsession required pam_unix.so\r\n", ":2:"),
     "a line too long for libpam": ("session required pam_unix.so " + "a" * 1100 + "\n", ":1:"),
     "a service without sessions": ("auth required pam_deny.so\n", "no session rules"),
 }
@@ -137,6 +151,41 @@ def a_broken_policy_refuses_the_login_through_an_enabled_service(h):
 
 # ------------------------------------------------------------ bytes
 
+def parts():
+    write("ends-early", "session sufficient pam_permit.so\nsession required pam_deny.so\n")
+    write("ends-well", "session required pam_permit.so\n")
+
+
+def ran(h, service):
+    """libpam itself: does a session of the service come to our line? The policy denies alice."""
+    mark = h.log_mark()
+    r = h.run(["pamtester", service, "alice", "open_session"])
+    if r.code:
+        h.wait_for_log(rf"pam_nsbox\({service}:session\): no box for alice: the policy denies", since=mark)
+    return r.code != 0
+
+
+@test
+def libpam_comes_to_our_line_in_what_is_enabled(h):
+    h.policy(POLICY + "[user alice]\naction = deny\n")
+    parts()
+    for text in ODD:
+        write("odd", text)
+        nsbox(h, "enable", "odd").check()
+        assert ran(h, "odd"), f"libpam does not come to our line: {raw('odd')}"
+
+
+@test
+def libpam_misses_our_line_in_what_is_refused(h):
+    h.policy(POLICY + "[user alice]\naction = deny\n")
+    parts()
+    for what in ("a stack that success ends", "one that ends by a bracket", "one that ends in an include"):
+        write("odd", REFUSED[what][0])
+        refused(h, "odd")
+        write("odd", REFUSED[what][0] + LINE + "\n")
+        assert not ran(h, "odd"), f"refused for nothing: {what}"
+
+
 @test
 def every_service_of_this_debian_gets_the_line_last_and_back(h):
     for service in ("sshd", "su", "su-l", "sudo", "sudo-i", "login", "runuser", "runuser-l", "cron"):
@@ -160,15 +209,8 @@ def every_service_of_the_next_debian_gets_the_line_last_and_back(h):
 
 @test
 def odd_files_come_back_byte_for_byte(h):
-    write("ends-early", "session sufficient pam_permit.so\n")
-    for text in ("session required pam_unix.so",                       # no newline at the end
-                 "session required pam_unix.so\n\n\n# end",
-                 "session required pam_unix.so\r\n",
-                 "session required " + BACKSLASH + "\n\tpam_unix.so\n",
-                 "-session\toptional pam_systemd.so\nSESSION Required pam_unix.so\n",
-                 "session [success=1 default=ignore] pam_permit.so\nsession required pam_unix.so\n",
-                 "session [default=1] pam_permit.so\nsession requisite pam_deny.so\nsession required pam_permit.so\n",
-                 "session substack ends-early\nsession required pam_unix.so\n"):
+    parts()
+    for text in ODD:
         write("odd", text)
         nsbox(h, "enable", "odd").check()
         eq(raw("odd").decode().splitlines()[-1], LINE, "the last line")
@@ -259,7 +301,7 @@ def a_full_disk_leaves_the_old(h):
 
 @test
 def what_it_does_not_understand_it_refuses_with_file_and_line(h):
-    write("ends-early", "session sufficient pam_permit.so\n")
+    parts()
     for what, (text, part) in REFUSED.items():
         write("odd", text)
         try:
