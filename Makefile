@@ -158,7 +158,7 @@ deps:
 	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -q -y --no-install-recommends $$missing; }
 
-CI_DEPS := clang mmdebstrap qemu-system-x86 debhelper lintian
+CI_DEPS := clang mmdebstrap qemu-system-x86 build-essential debhelper lintian
 ci-deps:
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(CI_DEPS)
 

@@ -36,6 +36,17 @@ static bool is_file_of(const struct nsbox_pam_rule *rule, const char *service)
 	return strcmp(rule->file, path) == 0;
 }
 
+/* Is @service a word of the list? */
+static bool is_listed(const char *list, const char *service)
+{
+	size_t len = strlen(service);
+
+	for (const char *s = strstr(list, service); s; s = strstr(s + 1, service))
+		if ((s == list || strchr(" ,\t", s[-1])) && (s[len] == '\0' || strchr(" ,\t", s[len])))
+			return true;
+	return false;
+}
+
 /* For nobody's name and no group: what [defaults] say. */
 static int check_policy(const struct request *q)
 {
@@ -51,12 +62,7 @@ static int check_policy(const struct request *q)
 		return r;
 	r = nsbox_policy_decide(policy, &nobody, q->service, NULL, 0, &d, q->err);
 	if (r == 0) {
-		const char *list = d.text[NSBOX_KEY_DENY_SERVICES];
-		size_t len = strlen(q->service);
-
-		for (const char *s = strstr(list, q->service); s; s = strstr(s + 1, q->service))
-			denied |= (s == list || strchr(" ,\t", s[-1])) &&
-				  (s[len] == '\0' || strchr(" ,\t", s[len]));
+		denied = is_listed(d.text[NSBOX_KEY_DENY_SERVICES], q->service);
 		nsbox_decision_free(&d);
 	}
 	nsbox_policy_free(policy);

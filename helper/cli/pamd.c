@@ -239,7 +239,9 @@ static int read_file(struct reading *r, const char *name)
 	size_t len;
 	int ret;
 
-	if (strlen(name) >= NSBOX_PAM_NAME_MAX || r->depth >= NSBOX_PAM_DEPTH_MAX)
+	if (strlen(name) >= NSBOX_PAM_NAME_MAX)
+		return nsbox_error_set(r->err, ENAMETOOLONG, "open %.120s", name);
+	if (r->depth >= NSBOX_PAM_DEPTH_MAX)
 		return nsbox_error_say(r->err, ELOOP, "the files in " NSBOX_PAM_DIR " include each "
 				       "other too deep at %.60s", name);
 	if (r->instead && strcmp(name, r->instead->name) == 0) {
