@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writing JSON (RFC 8259) on standard output: commas, quotes and escapes, so
+ * Writing JSON (RFC 8259): commas, quotes and escapes, so
  * that a verb says only what is in it. Text that is not UTF-8 goes out with
  * U+FFFD for each byte that is not.
  *
@@ -16,8 +16,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct nsbox_json {
+	FILE *to;		/* NULL: standard output */
 	unsigned int depth;
 	bool not_first;		/* something stands before, in what is open */
 };
@@ -28,7 +30,7 @@ void nsbox_json_open(struct nsbox_json *json, const char *name, char bracket);
 void nsbox_json_close(struct nsbox_json *json, char bracket);
 /* NULL is null. */
 void nsbox_json_string(struct nsbox_json *json, const char *name, const char *value);
-void nsbox_json_number(struct nsbox_json *json, const char *name, uint64_t value);
+void nsbox_json_number(struct nsbox_json *json, const char *name, int64_t value);
 void nsbox_json_bool(struct nsbox_json *json, const char *name, bool value);
 
 #endif

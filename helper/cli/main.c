@@ -24,6 +24,12 @@ static const struct {
 	  "what the policy says about a user" },
 	{ "check", nsbox_cli_check, false, "check [FILE|DIR] [--json]",
 	  "what is wrong with the policy (status 3: warnings, 4: errors)" },
+	{ "enable", nsbox_cli_enable, true, "enable SERVICE [ARGUMENT...]",
+	  "box the sessions of a PAM service" },
+	{ "disable", nsbox_cli_disable, true, "disable SERVICE",
+	  "take a PAM service's line out again" },
+	{ "doctor", nsbox_cli_doctor, true, "doctor [--json]",
+	  "is the machine fit, and are the boxes closed" },
 };
 
 int nsbox_cli_fail(int status, const struct nsbox_error *err)
