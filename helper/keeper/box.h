@@ -12,6 +12,7 @@
 #include "policy.h"
 #include "proto.h"
 #include "registry.h"
+#include "upper.h"
 
 enum { NSBOX_BOX_TTYS_MAX = 32 };
 
@@ -40,10 +41,12 @@ struct nsbox_box {
 	gid_t gid;
 	struct nsbox_tty ttys[NSBOX_BOX_TTYS_MAX];
 	bool idmapped_usr;		/* else /usr belongs to nobody in the box */
+	struct nsbox_upper upper;	/* with a root that can be written */
+	char notice[NSBOX_ERROR_MAX];	/* one sentence for the user; "": none */
 };
 
 #define NSBOX_BOX_INIT { .record = NSBOX_RECORD_INIT, .pidfd = -EBADF, .sock = -EBADF, \
-			 .dev = -EBADF }
+			 .dev = -EBADF, .upper = NSBOX_UPPER_INIT }
 
 /*
  * First half: ids, cgroups, init in its namespaces, waiting. After it the

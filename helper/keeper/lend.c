@@ -120,6 +120,8 @@ static int lend_image(const struct lender *l, struct nsbox_error *err)
 	if (content->image < 0)
 		return content->image;
 	shift_later(l->to, content->image);
+	if (content->layers >= 0)
+		shift_later(l->to, content->layers);
 	etc = openat(content->image, "etc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	e.etc = etc;
 	return nsbox_etc_plan_image(&e, content, err);
@@ -325,6 +327,9 @@ int nsbox_lend_shift(struct nsbox_lent *lent, int userns, bool *ret_mapped,
 
 		if (r == -EINVAL && lent->content.image < 0)
 			*ret_mapped = false;	/* rootfs = host works without: it is only read */
+		else if (r == -EINVAL && lent->shifted[i] == lent->content.layers)
+			return nsbox_error_say(err, EINVAL, "the file system of /var/lib/nsbox has no "
+					       "idmapped mounts: put it on ext4, xfs or btrfs");
 		else if (r == -EINVAL)
 			return nsbox_image_refuse_idmap(lent->shifted[i], err);
 		else if (r < 0)

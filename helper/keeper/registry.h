@@ -50,6 +50,9 @@ int nsbox_registry_take_block(struct nsbox_record *record, const struct nsbox_de
 void nsbox_registry_note_terminal(struct nsbox_record *record, const char *path, uid_t uid,
 				  gid_t gid);
 
+/* Connects to the keeper of @uid that listens as @name. Returns the socket, or a negative errno. */
+int nsbox_registry_connect(uid_t uid, const char *name);
+
 /* Nobody finds the box any more; who is in the queue is sent away. Idempotent. */
 void nsbox_registry_close(struct nsbox_record *record);
 
