@@ -5,6 +5,7 @@
 #include "cleanup.h"
 #include "image.h"
 #include "proto.h"
+#include "quota.h"
 #include "registry.h"
 #include "tree.h"
 #include "wipe.h"
@@ -262,7 +263,9 @@ int nsbox_upper_take(uid_t uid, const char *box, const char *socket,
 	if (r < 0)
 		return r;
 	(void)snprintf(owner, sizeof(owner), "%s %s\n", box, socket);
-	r = write_at(ret->dir, "owner", owner, err);
+	r = nsbox_quota_set(ret->dir, uid, policy->disk_max, fresh, err);
+	if (r == 0)
+		r = write_at(ret->dir, "owner", owner, err);
 	if (r == 0)
 		r = make_layers(ret->dir, err);
 	return r < 0 ? r : note_image(ret->dir, policy, identity, notice, err);

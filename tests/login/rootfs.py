@@ -406,4 +406,17 @@ def a_root_that_can_be_written_serves_over_files_too(h):
     eq(len(layers(1201)), 2, "layers: one for each image")
 
 
+@test
+def disk_max_without_project_quotas_is_refused_with_the_reason(h):
+    for mode in ("ephemeral", "persistent"):
+        clear_state(1201)
+        h.policy(root(BUSYBOX, mode, "disk_max = 100M\n"))
+        r = h.run(["nsbox", "run", "ash", "--", "true"])
+        eq(r.code, 254, f"exit code: {r}")
+        contains(r.err, "disk_max needs project quotas where /var/lib/nsbox is: an ext4 or xfs mounted with prjquota")
+        h.wait_gone()
+    h.policy(root(BUSYBOX, "persistent"))
+    h.ssh("ash", "true").check()
+
+
 main(setup)
