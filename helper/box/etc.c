@@ -194,6 +194,11 @@ static int take_subdirs(const struct nsbox_etc *e, struct nsbox_plan *p, struct 
 	return r;
 }
 
+static bool is_writable(const struct nsbox_etc *e)
+{
+	return e->policy->rootfs_mode != NSBOX_ROOTFS_RO;
+}
+
 /* Reads passwd or group of the /etc to start from; "" where it has none. */
 static int read_database(const struct nsbox_etc *e, const char *name, char **ret,
 			 struct nsbox_error *err)
@@ -206,10 +211,12 @@ static int read_database(const struct nsbox_etc *e, const char *name, char **ret
 							      sizeof(how));
 	struct stat st;
 	size_t len;
+	bool regular = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 
-	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)))
+	/* What box root put in its place is replaced. */
+	if (fd >= 0 && !regular && !is_writable(e))
 		return nsbox_error_say(err, EINVAL, "not a regular file");
-	if (fd >= 0)
+	if (regular)
 		return nsbox_fd_read_all(fd, FILE_SIZE_MAX, ret, &len, err);
 	*ret = strdup("");
 	return *ret ? 0 : nsbox_error_set(err, ENOMEM, "reading %s", name);
@@ -230,11 +237,6 @@ static bool is_system_id(const char *text)
 	unsigned long id = strtoul(text, NULL, 10);
 
 	return *text >= '0' && *text <= '9' && (id <= SYSTEM_ID_LAST || id == NOBODY_ID);
-}
-
-static bool is_writable(const struct nsbox_etc *e)
-{
-	return e->policy->rootfs_mode != NSBOX_ROOTFS_RO;
 }
 
 /*

@@ -42,28 +42,33 @@ static int random_name(char ret[32], struct nsbox_error *err)
 }
 
 /*
- * A directory that the box cannot be without. Box root may have put something
- * else there since the last login, a symlink for one: that is moved aside, not
- * refused, or the user could not come in any more to mend it.
+ * Box root may have put something else in the place of what the box cannot be
+ * without, a symlink for one: that is moved aside and not refused, or the user
+ * could not come in any more to mend it.
  */
+static int move_aside(const char *path, struct nsbox_error *err)
+{
+	const char *slash = strrchr(path, '/');
+	char aside[512], name[32];
+	int r = random_name(name, err);
+
+	if (r < 0)
+		return r;
+	(void)snprintf(aside, sizeof(aside), "%.*s%s", slash ? (int)(slash - path + 1) : 0, path,
+		       name);
+	return rename(path, aside) < 0 ?
+	       nsbox_error_set(err, errno, "move what is in the place of /%s", path) : 0;
+}
+
 static int make_dir(const struct nsbox_step *s, struct nsbox_error *err)
 {
-	const char *slash = strrchr(s->path, '/');
-	char aside[512], name[32];
 	struct stat st;
-	int r;
 
 	if (lstat(s->path, &st) == 0) {
 		if (S_ISDIR(st.st_mode) || !nsbox_defends(symlink))
 			return 0;
-		r = random_name(name, err);
-		if (r < 0)
-			return r;
-		(void)snprintf(aside, sizeof(aside), "%.*s%s", slash ? (int)(slash - s->path + 1) : 0,
-			       s->path, name);
-		if (rename(s->path, aside) < 0)
-			return nsbox_error_set(err, errno, "move what is in the place of /%s",
-					       s->path);
+		if (move_aside(s->path, err) < 0)
+			return -err->code;
 	}
 	if (mkdir(s->path, s->mode) < 0)
 		return nsbox_error_set(err, errno, "mkdir /%s", s->path);
@@ -89,9 +94,12 @@ static int replace_file(const char *path, const char *data, size_t len, mode_t m
 			struct nsbox_error *err)
 {
 	cleanup_close int fd = -EBADF;
+	struct stat st;
 	char name[32];
 	int r = random_name(name, err);
 
+	if (r == 0 && lstat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		r = move_aside(path, err);
 	if (r < 0)
 		return r;
 	/* On the root of the overlay, which is one file system with all that is in it. */
