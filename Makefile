@@ -207,7 +207,8 @@ demo: deps
 # What building, testing and the demo need, from Debian's archive.
 DEPS := gcc libc6-dev make libpam0g-dev libseccomp-dev libcap2-bin openssh-server \
 	openssh-client sudo cron python3 procps iproute2 util-linux busybox-static strace \
-	bubblewrap tmux vim less git keyutils e2fsprogs libcap-dev gcc-multilib pamtester
+	bubblewrap tmux vim less git keyutils e2fsprogs libcap-dev gcc-multilib pamtester \
+	erofs-utils squashfs-tools mmdebstrap
 deps:
 	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(DEPS) 2>/dev/null | \
 		awk '$$2 == "installed" { print $$1 }' | sort > $(or $(TMPDIR),/tmp)/nsbox-have.$$$$; \
@@ -216,7 +217,7 @@ deps:
 	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -q -y --no-install-recommends $$missing; }
 
-CI_DEPS := clang mmdebstrap qemu-system-x86 build-essential debhelper lintian
+CI_DEPS := clang qemu-system-x86 build-essential debhelper lintian
 ci-deps:
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(CI_DEPS)
 

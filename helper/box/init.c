@@ -71,9 +71,10 @@ static int name_box(const struct nsbox_init *init, struct nsbox_error *err)
 static bool is_lent(const struct nsbox_init *init, int fd, int *highest)
 {
 	const struct nsbox_plan *const plans[] = { init->content, init->mounts };
-	bool found = fd == init->content->image;
+	bool found = fd == init->content->image || fd == init->content->layers;
 
 	*highest = init->sock > init->content->image ? init->sock : init->content->image;
+	*highest = *highest > init->content->layers ? *highest : init->content->layers;
 	for (size_t p = 0; p < 2; p++)
 		for (size_t i = 0; i < plans[p]->n; i++) {
 			int tree = plans[p]->steps[i].tree;

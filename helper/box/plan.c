@@ -154,6 +154,7 @@ void nsbox_plan_drop(struct nsbox_plan *p)
 	}
 	free(p->steps);
 	p->image = nsbox_close(p->image);
+	p->layers = nsbox_close(p->layers);
 	p->steps = NULL;
 	p->n = p->room = 0;
 }

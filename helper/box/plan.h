@@ -38,10 +38,11 @@ struct nsbox_plan {
 	struct nsbox_step *steps;
 	size_t n, room;
 	int image;		/* rootfs = /dir: its detached tree; -EBADF: rootfs = host */
+	int layers;		/* the tree with upper and work; -EBADF: the root is read-only */
 	bool failed;		/* out of memory; checked once, by nsbox_plan_check() */
 };
 
-#define NSBOX_PLAN_INIT { .image = -EBADF }
+#define NSBOX_PLAN_INIT { .image = -EBADF, .layers = -EBADF }
 
 /* Each appends one step. @path is absolute in the box; parents come earlier. Owned: @tree. */
 void nsbox_plan_dir(struct nsbox_plan *p, const char *path, uint32_t mode, uint32_t uid,

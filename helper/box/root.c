@@ -4,6 +4,7 @@
 #include "cleanup.h"
 #include "defence.h"
 #include "idmap.h"
+#include "overlay.h"
 #include "tree.h"
 
 #include <fcntl.h>
@@ -219,12 +220,28 @@ static int provide_shell(const struct nsbox_init *init, const char *root, struct
 	return write_file(&s, err);
 }
 
+/* The image under layers that can be written; ends in a chroot of it, see overlay.h. */
+static int overlay_writable(const struct nsbox_init *init, int *ret_outer,
+			    struct nsbox_error *err)
+{
+	int r;
+
+	if (mkdir("layers", 0700) < 0)
+		return nsbox_error_set(err, errno, "mkdir in the stage");
+	r = attach(init->content->layers, AT_FDCWD, "layers", err);
+	if (r == 0)
+		r = nsbox_overlay_enter(init, ret_outer, err);
+	if (r == 0)
+		r = make_mount_points(init->mounts, err);
+	return r < 0 ? r : provide_shell(init, ".", err);
+}
+
 /*
  * rootfs = /dir: the image, read-only, under what the plan made. Two lower
  * layers and no upper one; overlayfs copies the layers' mounts, so the stage
  * can go. Ends with the overlay as the current directory.
  */
-static int overlay_image(const struct nsbox_init *init, struct nsbox_error *err)
+static int overlay_image(const struct nsbox_init *init, int *ret_outer, struct nsbox_error *err)
 {
 	int r;
 
@@ -233,6 +250,8 @@ static int overlay_image(const struct nsbox_init *init, struct nsbox_error *err)
 	r = attach(init->content->image, AT_FDCWD, "image", err);
 	if (r < 0)
 		return r;
+	if (init->content->layers >= 0)
+		return overlay_writable(init, ret_outer, err);
 	if (chdir("skeleton") < 0)
 		return nsbox_error_set(err, errno, "chdir to the skeleton");
 	r = run_plan(init->content, err);
@@ -358,7 +377,7 @@ static int check_root(struct nsbox_error *err)
  * one, and umount takes what is topmost there. With an image that is first the
  * stage, which lay over the old root.
  */
-static int pivot(bool image, struct nsbox_error *err)
+static int pivot(bool image, bool writable, struct nsbox_error *err)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
 
@@ -370,18 +389,19 @@ static int pivot(bool image, struct nsbox_error *err)
 		return nsbox_error_set(err, errno, "umount of the old root");
 	if (chdir("/") < 0)
 		return nsbox_error_set(err, errno, "chdir to the new root");
-	if (syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &attr, sizeof(attr)) < 0)
+	if (!writable && syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &attr, sizeof(attr)) < 0)
 		return nsbox_error_set(err, errno, "make the root read-only");
 	return check_root(err);
 }
 
 int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err)
 {
-	bool image = init->content->image >= 0;
+	bool image = init->content->image >= 0, writable = init->content->layers >= 0;
+	cleanup_close int outer = -EBADF;
 	int r = enter_stage(err);
 
 	if (r == 0 && image)
-		r = overlay_image(init, err);
+		r = overlay_image(init, &outer, err);
 	if (r == 0 && !image)
 		r = run_plan(init->content, err);
 	if (r == 0 && !image)
@@ -392,8 +412,10 @@ int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err)
 		r = provide_shell(init, ".", err);
 	if (r == 0)
 		r = mount_kernel(init, err);
+	if (r == 0 && writable)
+		r = nsbox_overlay_leave(outer, err);
 	if (r == 0)
-		r = pivot(image, err);
+		r = pivot(image, writable, err);
 	return r;
 }
 

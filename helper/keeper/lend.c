@@ -4,6 +4,7 @@
 #include "cleanup.h"
 #include "defence.h"
 #include "etc.h"
+#include "image.h"
 #include "tree.h"
 #include "userns.h"
 
@@ -108,44 +109,24 @@ static int lend_host(const struct lender *l, struct nsbox_error *err)
 	return r;
 }
 
-/* The image map makes box root its owner: nobody but root may have had a hand in it. */
-static int check_image(int fd, const char *path, struct nsbox_error *err)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return nsbox_error_set(err, errno, "rootfs %s", path);
-	if (!S_ISDIR(st.st_mode))
-		return nsbox_error_say(err, ENOTDIR, "rootfs %s is not a directory", path);
-	if (st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)))
-		return nsbox_error_say(err, EPERM, "rootfs %s can be written by others than root: "
-				       "chown it to root and chmod go-w", path);
-	return 0;
-}
-
 static int lend_image(const struct lender *l, struct nsbox_error *err)
 {
-	const char *path = l->policy->rootfs;
-	cleanup_close int fd = nsbox_open_trusted(path, err);
+	struct nsbox_plan *content = &l->to->content;
 	cleanup_close int etc = -EBADF;
 	struct nsbox_etc e = {
 		.subject = l->subject, .policy = l->policy, .ids = l->ids,
 		.data_userns = l->data_userns,
 	};
-	int r;
 
-	if (fd < 0)
-		return nsbox_error_wrap(err, "rootfs");
-	r = check_image(fd, path, err);
-	if (r < 0)
-		return r;
-	l->to->content.image = nsbox_tree_clone(fd, true, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, err);
-	if (l->to->content.image < 0)
-		return nsbox_error_wrap(err, "rootfs %s", path);
-	shift_later(l->to, l->to->content.image);
-	etc = openat(fd, "etc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	content->image = nsbox_image_open(l->policy->rootfs, err);
+	if (content->image < 0)
+		return content->image;
+	shift_later(l->to, content->image);
+	if (content->layers >= 0)
+		shift_later(l->to, content->layers);
+	etc = openat(content->image, "etc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	e.etc = etc;
-	return nsbox_etc_plan_image(&e, &l->to->content, err);
+	return nsbox_etc_plan_image(&e, content, err);
 }
 
 static int make_node(int dev, const char *name, unsigned int minor, uint32_t owner)
@@ -353,9 +334,11 @@ int nsbox_lend_shift(struct nsbox_lent *lent, int userns, bool *ret_mapped,
 
 		if (r == -EINVAL && lent->content.image < 0)
 			*ret_mapped = false;	/* rootfs = host works without: it is only read */
+		else if (r == -EINVAL && lent->shifted[i] == lent->content.layers)
+			return nsbox_error_say(err, EINVAL, "the file system of /var/lib/nsbox has no "
+					       "idmapped mounts: put it on ext4, xfs or btrfs");
 		else if (r == -EINVAL)
-			return nsbox_error_say(err, EINVAL, "the file system of the rootfs image has "
-					       "no idmapped mounts: move it to ext4, xfs or btrfs");
+			return nsbox_image_refuse_idmap(lent->shifted[i], err);
 		else if (r < 0)
 			return r;
 	}

@@ -276,6 +276,25 @@ static void enliven(struct server *s, struct session *session)
 	session->open = NULL;
 }
 
+/*
+ * Another keeper, of the same user, wants the persistent root that our box has:
+ * the policy has changed, or says something else for another service. A box
+ * that only lingers ends for it.
+ */
+static int make_way(struct server *s, struct session *session, struct nsbox_error *err)
+{
+	size_t n = count_sessions(s);
+
+	if (n > 0)
+		return nsbox_error_say(err, EBUSY, "box %s, made when the policy said something else, "
+				       "has the persistent root and %zu session%s: log out there, or "
+				       "end it with nsbox stop %s", s->box.record.box, n,
+				       n == 1 ? "" : "s", s->user);
+	session->stage = STAGE_STOPPING;
+	s->ending = true;
+	return 0;
+}
+
 /* A message of a caller that is expected now. */
 static int handle(struct server *s, struct session *session, struct nsbox_packet *packet,
 		  struct nsbox_error *err)
@@ -291,6 +310,8 @@ static int handle(struct server *s, struct session *session, struct nsbox_packet
 	} else if (session->stage == STAGE_CONNECTED && type == NSBOX_MSG_STOP) {
 		session->stage = STAGE_STOPPING;
 		s->ending = true;
+	} else if (session->stage == STAGE_CONNECTED && type == NSBOX_MSG_ELSEWHERE) {
+		r = make_way(s, session, err);
 	} else if (session->stage == STAGE_MOVING && type == NSBOX_MSG_MOVED) {
 		send_join(s, session, err, &r);
 	} else if (session->stage == STAGE_JOINING && type == NSBOX_MSG_JOINED) {
@@ -490,6 +511,8 @@ static void log_opened(const struct server *s)
 	if (s->box.cgroup.missing[0])
 		syslog(LOG_WARNING, "%s: not limited on this machine:%s", s->user,
 		       s->box.cgroup.missing);
+	if (s->box.notice[0])
+		syslog(LOG_NOTICE, "%s: %s", s->user, s->box.notice);
 	if (NSBOX_LEFT_OUT)
 		syslog(LOG_CRIT, "this build leaves a defence out and is for tests alone");
 }
@@ -521,6 +544,7 @@ static void settle_down(struct server *s)
 {
 	leave_caller(s);
 	log_opened(s);
+	nsbox_upper_clear(s->box.uid);
 	s->watch = nsbox_watch_open();
 	s->in_passwd = nsbox_watch_has_user(s->user, s->box.uid);
 	/* A keeper mostly waits: what making the box took goes back to the machine. */
