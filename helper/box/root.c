@@ -4,6 +4,7 @@
 #include "cleanup.h"
 #include "defence.h"
 #include "idmap.h"
+#include "place.h"
 #include "tree.h"
 
 #include <fcntl.h>
@@ -104,9 +105,12 @@ static int run_step(const struct nsbox_step *s, struct nsbox_error *err)
 			return nsbox_error_set(err, errno, "symlink /%s", s->path);
 		return 0;
 	case NSBOX_STEP_MOUNT:
-		return attach(s->tree, AT_FDCWD, s->path, err);
+		return s->place ? nsbox_place_mount(s, err) :
+				  attach(s->tree, AT_FDCWD, s->path, err);
 	case NSBOX_STEP_TMPFS:
-		return mount_tmpfs(s, err);
+		return s->place ? nsbox_place_tmpfs(s, err) : mount_tmpfs(s, err);
+	case NSBOX_STEP_MASK:
+		return 0;	/* later: see nsbox_place_masks() */
 	}
 	return -EINVAL;
 }
@@ -126,7 +130,7 @@ static int make_mount_points(const struct nsbox_plan *mounts, struct nsbox_error
 	for (size_t i = 0; i < mounts->n; i++) {
 		const struct nsbox_step *s = &mounts->steps[i];
 
-		if (s->type != NSBOX_STEP_MOUNT && s->type != NSBOX_STEP_TMPFS)
+		if ((s->type != NSBOX_STEP_MOUNT && s->type != NSBOX_STEP_TMPFS) || s->place)
 			continue;
 		/* ENOENT: below another mount, whose own directory it will be. */
 		if (mkdir(s->path, 0755) < 0 && errno != EEXIST && errno != ENOENT)
@@ -238,6 +242,8 @@ static int overlay_image(const struct nsbox_init *init, struct nsbox_error *err)
 	r = run_plan(init->content, err);
 	if (r == 0)
 		r = make_mount_points(init->mounts, err);
+	if (r == 0)
+		r = nsbox_place_prepare(init->mounts, "../image", err);
 	if (r == 0)
 		r = provide_shell(init, "../image", err);
 	if (r < 0)
@@ -392,6 +398,8 @@ int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err)
 		r = provide_shell(init, ".", err);
 	if (r == 0)
 		r = mount_kernel(init, err);
+	if (r == 0)
+		r = nsbox_place_masks(init->mounts, err);
 	if (r == 0)
 		r = pivot(image, err);
 	return r;

@@ -185,6 +185,8 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 		r = shift_trees(box, &m, err);
 	box->must_move_init = m.cgroup < 0;
 	box->dev = take_fd(&m.lent.dev);
+	box->notes = m.lent.notes;
+	m.lent.notes = (struct nsbox_notes){ .n_lines = 0 };
 	return r;
 }
 
@@ -425,6 +427,7 @@ int nsbox_box_end(struct nsbox_box *box, struct nsbox_error *err)
 	if (r == 0)
 		nsbox_registry_leave(&box->record);
 	nsbox_decision_free(&box->policy);
+	nsbox_notes_drop(&box->notes);
 	box->has_cgroup = false;
 	return r;
 }

@@ -9,6 +9,7 @@
 #include "cgroup.h"
 #include "error.h"
 #include "idmap.h"
+#include "notes.h"
 #include "policy.h"
 #include "proto.h"
 #include "registry.h"
@@ -40,6 +41,7 @@ struct nsbox_box {
 	gid_t gid;
 	struct nsbox_tty ttys[NSBOX_BOX_TTYS_MAX];
 	bool idmapped_usr;		/* else /usr belongs to nobody in the box */
+	struct nsbox_notes notes;	/* to be logged once somebody is in */
 };
 
 #define NSBOX_BOX_INIT { .record = NSBOX_RECORD_INIT, .pidfd = -EBADF, .sock = -EBADF, \
