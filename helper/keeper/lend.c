@@ -2,6 +2,7 @@
 /* What the host lends to a box: see lend.h. */
 #include "lend.h"
 #include "cleanup.h"
+#include "device.h"
 #include "etc.h"
 #include "places.h"
 #include "tree.h"
@@ -13,7 +14,7 @@
 #include <sys/sysmacros.h>
 
 #define DEV_SIZE (1ULL << 20)
-enum { DEV_INODES = 256 };
+enum { DEV_INODES = 1024 };
 
 #define OF_HOST (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
@@ -191,7 +192,7 @@ static int lend_dev(const struct lender *l, struct nsbox_error *err)
 	l->to->dev = r < 0 ? -EBADF : fcntl(dev, F_DUPFD_CLOEXEC, 3);
 	if (r < 0 || l->to->dev < 0)
 		return nsbox_error_set(err, r < 0 ? -r : errno, "filling /dev");
-	return 0;
+	return nsbox_devices_make(dev, l->policy, l->subject, l->ids, &l->to->notes, err);
 }
 
 /* proc and sys are mount points only; sysfs of a shared network is lent by the host. */
