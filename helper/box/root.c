@@ -4,6 +4,7 @@
 #include "cleanup.h"
 #include "defence.h"
 #include "idmap.h"
+#include "nested.h"
 #include "place.h"
 #include "tree.h"
 
@@ -286,10 +287,10 @@ static int bind_over(const char *from, const char *to, uint64_t attrs, struct ns
 }
 
 /* Box ids are nobody to the files of proc; the masks are for what nobody may read. */
-static int mount_proc(struct nsbox_error *err)
+static int mount_proc(const struct nsbox_decision *policy, struct nsbox_error *err)
 {
 	static const char *const read_only[] = {
-		"proc/sys", "proc/sysrq-trigger", "proc/irq", "proc/bus", "proc/fs",
+		"proc/sysrq-trigger", "proc/irq", "proc/bus", "proc/fs",
 	};
 	static const char *const masked[] = {
 		"proc/kcore", "proc/keys", "proc/key-users", "proc/timer_list",
@@ -299,7 +300,10 @@ static int mount_proc(struct nsbox_error *err)
 
 	if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return nsbox_error_set(err, errno, "mount proc");
-	r = set_user_namespaces_max(err);
+	/* A nested namespace sets the switches that are its own (crun does, through this proc). */
+	r = policy->nested ? 0 : set_user_namespaces_max(err);
+	if (r == 0 && !policy->nested)
+		r = bind_over("proc/sys", "proc/sys", MOUNT_ATTR_RDONLY, err);
 	for (size_t i = 0; r == 0 && i < sizeof(read_only) / sizeof(read_only[0]); i++)
 		r = bind_over(read_only[i], read_only[i], MOUNT_ATTR_RDONLY, err);
 	for (size_t i = 0; r == 0 && i < sizeof(masked) / sizeof(masked[0]); i++)
@@ -323,7 +327,7 @@ static int mount_pts(const struct nsbox_decision *policy, struct nsbox_error *er
 /* What the kernel mounts only from within the right namespaces. */
 static int mount_kernel(const struct nsbox_init *init, struct nsbox_error *err)
 {
-	int r = mount_proc(err);
+	int r = mount_proc(init->policy, err);
 
 	if (r == 0)
 		r = mount_pts(init->policy, err);
@@ -334,6 +338,8 @@ static int mount_kernel(const struct nsbox_init *init, struct nsbox_error *err)
 	if (r == 0 && init->policy->net == NSBOX_NET_NONE &&
 	    mount("sysfs", "sys", "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		r = nsbox_error_set(err, errno, "mount sysfs");
+	if (r == 0 && init->policy->nested)
+		r = nsbox_nested_make(init->policy, !init->unshare_cgroup, err);
 	return r;
 }
 

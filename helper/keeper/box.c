@@ -230,6 +230,8 @@ int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_e
 void nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf,
 			 struct nsbox_msg_join *ret)
 {
+	const struct nsbox_filter *filter = nsbox_filter_for(&box->policy);
+
 	memset(ret, 0, sizeof(*ret));
 	memcpy(ret->ns_ino, box->ns_ino, sizeof(ret->ns_ino));
 	ret->caller_caps = CALLER_CAPS;
@@ -243,8 +245,8 @@ void nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf lea
 		ret->min_nproc = (uint32_t)box->policy.pids_max + NSBOX_RESCUE_PIDS;
 	ret->n_groups = box->ids.n_groups;
 	memcpy(ret->groups, box->ids.groups, box->ids.n_groups * sizeof(ret->groups[0]));
-	ret->n_insns = (uint32_t)nsbox_filter_len;
-	memcpy(ret->insns, nsbox_filter, nsbox_filter_len * sizeof(ret->insns[0]));
+	ret->n_insns = (uint32_t)filter->len;
+	memcpy(ret->insns, filter->insns, filter->len * sizeof(ret->insns[0]));
 	(void)snprintf(ret->env, sizeof(ret->env), "XDG_RUNTIME_DIR=/run/user/%u", box->uid);
 }
 
