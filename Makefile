@@ -74,7 +74,7 @@ $(BUILD)/nsbox-keeper: $(call objects,$(KEEPER) $(SAN_OPTIONS))
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
 
-# The seccomp filter is compiled here, once, for the machine that builds.
+# The seccomp filters are compiled here, once, for the machine that builds.
 $(BUILD)/filter/filter.inc: helper/filter/main.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)
@@ -83,7 +83,12 @@ $(BUILD)/filter/filter.inc: helper/filter/main.c $(BUILD)/flags
 	$(Q)$(if $(SAN),$(SAN_ENV)) $(@D)/generate > $@.new
 	$(Q)mv $@.new $@
 
-$(BUILD)/helper/box/filter.o: $(BUILD)/filter/filter.inc
+$(BUILD)/filter/nested.inc: $(BUILD)/filter/filter.inc
+	$(call say,GEN,$@)
+	$(Q)$(if $(SAN),$(SAN_ENV)) $(@D)/generate nested > $@.new
+	$(Q)mv $@.new $@
+
+$(BUILD)/helper/box/filter.o: $(BUILD)/filter/filter.inc $(BUILD)/filter/nested.inc
 
 $(BUILD)/nsbox: $(call objects,$(CLI) $(SAN_OPTIONS))
 	$(call say,LINK,$@)
@@ -208,7 +213,7 @@ demo: deps
 DEPS := gcc libc6-dev make libpam0g-dev libseccomp-dev libcap2-bin openssh-server \
 	openssh-client sudo cron python3 procps iproute2 util-linux busybox-static strace \
 	bubblewrap tmux vim less git keyutils e2fsprogs libcap-dev gcc-multilib pamtester \
-	erofs-utils squashfs-tools mmdebstrap
+	erofs-utils squashfs-tools mmdebstrap fuse-overlayfs uidmap
 deps:
 	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(DEPS) 2>/dev/null | \
 		awk '$$2 == "installed" { print $$1 }' | sort > $(or $(TMPDIR),/tmp)/nsbox-have.$$$$; \
@@ -217,7 +222,7 @@ deps:
 	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -q -y --no-install-recommends $$missing; }
 
-CI_DEPS := clang qemu-system-x86 build-essential debhelper lintian
+CI_DEPS := clang qemu-system-x86 build-essential debhelper lintian podman crun
 ci-deps:
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(CI_DEPS)
 

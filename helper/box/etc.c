@@ -3,6 +3,7 @@
 #include "etc.h"
 #include "cleanup.h"
 #include "file.h"
+#include "nested.h"
 #include "tree.h"
 #include "userns.h"
 
@@ -33,6 +34,7 @@ static const struct {
 } from_host[] = {
 	{ "alternatives", BIND_DIR },	{ "bash.bashrc", COPY },
 	{ "bash_completion.d", COPY_DIR }, { "debian_version", COPY },
+	{ "containers", BIND_DIR },
 	{ "environment", COPY },	{ "ethertypes", COPY },
 	{ "emacs", BIND_DIR },		{ "fonts", BIND_DIR },
 	{ "gai.conf", COPY },		{ "gitconfig", COPY },
@@ -423,11 +425,47 @@ static int plan_names(const struct nsbox_etc *e, struct nsbox_plan *p, struct ns
 	return 0;
 }
 
+/* Ids that the user's own containers may use, below those that every image needs as its own. */
+enum { SUBID_FIRST = 10000, SUBID_LAST = 65533 };
+
+/* The longest run of ids without one of @own: subuid(5), of the box's numbers. */
+static void plan_subids(const struct nsbox_etc *e, const char *path, const uint32_t *own, size_t n,
+			struct nsbox_plan *p)
+{
+	uint32_t from = SUBID_FIRST, best = 0, length = 0;
+	char text[128];
+
+	while (from <= SUBID_LAST) {
+		uint32_t end = SUBID_LAST + 1;
+
+		for (size_t i = 0; i < n; i++)
+			if (own[i] >= from && own[i] < end)
+				end = own[i];
+		if (end - from > length) {
+			best = from;
+			length = end - from;
+		}
+		from = end + 1;
+	}
+	(void)snprintf(text, sizeof(text), "%u:%u:%u\n", e->subject->uid, best, length);
+	plan_text(p, path, text);
+}
+
+/* nested = yes: newuidmap looks here. */
+static void plan_nested(const struct nsbox_etc *e, struct nsbox_plan *p)
+{
+	if (!nsbox_nested_ids(e->policy))
+		return;
+	plan_subids(e, "/etc/subuid", &e->subject->uid, 1, p);
+	plan_subids(e, "/etc/subgid", e->ids->groups, e->ids->n_groups, p);
+}
+
 static int plan_databases(const struct nsbox_etc *e, bool all, struct nsbox_plan *p,
 			  struct nsbox_error *err)
 {
 	int r = plan_database(e, "passwd", all, p, err);
 
+	plan_nested(e, p);
 	return r < 0 ? r : plan_database(e, "group", all, p, err);
 }
 

@@ -142,6 +142,7 @@ static int bring_up_to_date(const struct nsbox_step *s, struct nsbox_error *err)
 		return 0;
 	case NSBOX_STEP_MOUNT:
 	case NSBOX_STEP_TMPFS:
+	case NSBOX_STEP_MASK:
 		break;
 	}
 	return nsbox_error_say(err, EINVAL, "/%s cannot be mounted in the layers", s->path);

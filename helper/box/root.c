@@ -4,7 +4,9 @@
 #include "cleanup.h"
 #include "defence.h"
 #include "idmap.h"
+#include "nested.h"
 #include "overlay.h"
+#include "place.h"
 #include "tree.h"
 
 #include <fcntl.h>
@@ -105,9 +107,12 @@ static int run_step(const struct nsbox_step *s, struct nsbox_error *err)
 			return nsbox_error_set(err, errno, "symlink /%s", s->path);
 		return 0;
 	case NSBOX_STEP_MOUNT:
-		return attach(s->tree, AT_FDCWD, s->path, err);
+		return s->place ? nsbox_place_mount(s, err) :
+				  attach(s->tree, AT_FDCWD, s->path, err);
 	case NSBOX_STEP_TMPFS:
-		return mount_tmpfs(s, err);
+		return s->place ? nsbox_place_tmpfs(s, err) : mount_tmpfs(s, err);
+	case NSBOX_STEP_MASK:
+		return 0;	/* later: see nsbox_place_masks() */
 	}
 	return -EINVAL;
 }
@@ -127,7 +132,7 @@ static int make_mount_points(const struct nsbox_plan *mounts, struct nsbox_error
 	for (size_t i = 0; i < mounts->n; i++) {
 		const struct nsbox_step *s = &mounts->steps[i];
 
-		if (s->type != NSBOX_STEP_MOUNT && s->type != NSBOX_STEP_TMPFS)
+		if ((s->type != NSBOX_STEP_MOUNT && s->type != NSBOX_STEP_TMPFS) || s->place)
 			continue;
 		/* ENOENT: below another mount, whose own directory it will be. */
 		if (mkdir(s->path, 0755) < 0 && errno != EEXIST && errno != ENOENT)
@@ -258,6 +263,8 @@ static int overlay_image(const struct nsbox_init *init, int *ret_outer, struct n
 	if (r == 0)
 		r = make_mount_points(init->mounts, err);
 	if (r == 0)
+		r = nsbox_place_prepare(init->mounts, "../image", err);
+	if (r == 0)
 		r = provide_shell(init, "../image", err);
 	if (r < 0)
 		return r;
@@ -299,10 +306,10 @@ static int bind_over(const char *from, const char *to, uint64_t attrs, struct ns
 }
 
 /* Box ids are nobody to the files of proc; the masks are for what nobody may read. */
-static int mount_proc(struct nsbox_error *err)
+static int mount_proc(const struct nsbox_decision *policy, struct nsbox_error *err)
 {
 	static const char *const read_only[] = {
-		"proc/sys", "proc/sysrq-trigger", "proc/irq", "proc/bus", "proc/fs",
+		"proc/sysrq-trigger", "proc/irq", "proc/bus", "proc/fs",
 	};
 	static const char *const masked[] = {
 		"proc/kcore", "proc/keys", "proc/key-users", "proc/timer_list",
@@ -312,7 +319,10 @@ static int mount_proc(struct nsbox_error *err)
 
 	if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return nsbox_error_set(err, errno, "mount proc");
-	r = set_user_namespaces_max(err);
+	/* A nested namespace sets the switches that are its own (crun does, through this proc). */
+	r = policy->nested ? 0 : set_user_namespaces_max(err);
+	if (r == 0 && !policy->nested)
+		r = bind_over("proc/sys", "proc/sys", MOUNT_ATTR_RDONLY, err);
 	for (size_t i = 0; r == 0 && i < sizeof(read_only) / sizeof(read_only[0]); i++)
 		r = bind_over(read_only[i], read_only[i], MOUNT_ATTR_RDONLY, err);
 	for (size_t i = 0; r == 0 && i < sizeof(masked) / sizeof(masked[0]); i++)
@@ -336,7 +346,7 @@ static int mount_pts(const struct nsbox_decision *policy, struct nsbox_error *er
 /* What the kernel mounts only from within the right namespaces. */
 static int mount_kernel(const struct nsbox_init *init, struct nsbox_error *err)
 {
-	int r = mount_proc(err);
+	int r = mount_proc(init->policy, err);
 
 	if (r == 0)
 		r = mount_pts(init->policy, err);
@@ -347,6 +357,8 @@ static int mount_kernel(const struct nsbox_init *init, struct nsbox_error *err)
 	if (r == 0 && init->policy->net == NSBOX_NET_NONE &&
 	    mount("sysfs", "sys", "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		r = nsbox_error_set(err, errno, "mount sysfs");
+	if (r == 0 && init->policy->nested)
+		r = nsbox_nested_make(init->policy, !init->unshare_cgroup, err);
 	return r;
 }
 
@@ -414,6 +426,8 @@ int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err)
 		r = mount_kernel(init, err);
 	if (r == 0 && writable)
 		r = nsbox_overlay_leave(outer, err);
+	if (r == 0)
+		r = nsbox_place_masks(init->mounts, err);
 	if (r == 0)
 		r = pivot(image, writable, err);
 	return r;

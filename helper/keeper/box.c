@@ -203,6 +203,8 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 		r = shift_trees(box, &m, err);
 	box->must_move_init = m.cgroup < 0;
 	box->dev = take_fd(&m.lent.dev);
+	box->notes = m.lent.notes;
+	m.lent.notes = (struct nsbox_notes){ .n_lines = 0 };
 	if (r == 0 && box->policy.log == NSBOX_LOG_HOST)
 		r = nsbox_boxlog_open(&box->log, box->dev, box->ids.base, err);
 	return r;
@@ -266,6 +268,8 @@ static int fill_env(const struct nsbox_box *box, char env[NSBOX_ENV_MAX], struct
 int nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf,
 			struct nsbox_msg_join *ret, struct nsbox_error *err)
 {
+	const struct nsbox_filter *filter = nsbox_filter_for(&box->policy);
+
 	memset(ret, 0, sizeof(*ret));
 	memcpy(ret->ns_ino, box->ns_ino, sizeof(ret->ns_ino));
 	ret->caller_caps = CALLER_CAPS;
@@ -281,8 +285,8 @@ int nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf
 		ret->min_nproc = (uint32_t)box->policy.pids_max + NSBOX_RESCUE_PIDS;
 	ret->n_groups = box->ids.n_groups;
 	memcpy(ret->groups, box->ids.groups, box->ids.n_groups * sizeof(ret->groups[0]));
-	ret->n_insns = (uint32_t)nsbox_filter_len;
-	memcpy(ret->insns, nsbox_filter, nsbox_filter_len * sizeof(ret->insns[0]));
+	ret->n_insns = (uint32_t)filter->len;
+	memcpy(ret->insns, filter->insns, filter->len * sizeof(ret->insns[0]));
 	(void)snprintf(ret->notice, sizeof(ret->notice), "%s", box->notice);
 	return fill_env(box, ret->env, err);
 }
@@ -470,6 +474,7 @@ int nsbox_box_end(struct nsbox_box *box, struct nsbox_error *err)
 	if (r == 0)
 		nsbox_registry_leave(&box->record);
 	nsbox_decision_free(&box->policy);
+	nsbox_notes_drop(&box->notes);
 	box->has_cgroup = false;
 	return r;
 }

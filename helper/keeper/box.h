@@ -10,6 +10,7 @@
 #include "cgroup.h"
 #include "error.h"
 #include "idmap.h"
+#include "notes.h"
 #include "policy.h"
 #include "proto.h"
 #include "registry.h"
@@ -45,6 +46,7 @@ struct nsbox_box {
 	bool idmapped_usr;		/* else /usr belongs to nobody in the box */
 	struct nsbox_upper upper;	/* with a root that can be written */
 	char notice[NSBOX_ERROR_MAX];	/* one sentence for the user; "": none */
+	struct nsbox_notes notes;	/* to be logged once somebody is in */
 };
 
 #define NSBOX_BOX_INIT { .record = NSBOX_RECORD_INIT, .pidfd = -EBADF, .sock = -EBADF, \

@@ -495,7 +495,7 @@ static int turn(struct server *s)
 	return 0;
 }
 
-static void log_opened(const struct server *s)
+static void log_opened(struct server *s)
 {
 	syslog(LOG_INFO, "%s: box %s opened, ids from %u", s->user, s->box.record.box,
 	       s->box.ids.base);
@@ -503,8 +503,8 @@ static void log_opened(const struct server *s)
 		syslog(LOG_WARNING, "%s: %zu of the user's groups are left out of the box, which "
 		       "cannot map so many", s->user, s->box.ids.n_left_out);
 	if (s->box.ids.keep && s->box.policy.idmap == NSBOX_IDMAP_AUTO)
-		syslog(LOG_WARNING, "%s: idmap = keep, since the home's file system has no "
-		       "idmapped mounts", s->user);
+		syslog(LOG_WARNING, "%s: idmap = keep, since the file system of the home or "
+		       "of a bind has no idmapped mounts", s->user);
 	if (!s->box.idmapped_usr)
 		syslog(LOG_WARNING, "%s: /usr belongs to nobody in the box, since its file system "
 		       "has no idmapped mounts", s->user);
@@ -513,6 +513,7 @@ static void log_opened(const struct server *s)
 		       s->box.cgroup.missing);
 	if (s->box.notice[0])
 		syslog(LOG_NOTICE, "%s: %s", s->user, s->box.notice);
+	nsbox_notes_log(&s->box.notes, s->user);
 	if (NSBOX_LEFT_OUT)
 		syslog(LOG_CRIT, "this build leaves a defence out and is for tests alone");
 }
