@@ -159,7 +159,8 @@ $(BUILD)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(TESTABLE) $(BUILD)/flags
 	$(Q)$(FUZZ_CC) $(filter-out -MMD -MP -D_FORTIFY_SOURCE=2 -fsanitize=%,$(OWN_CFLAGS)) -g -O1 \
 		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< $(TESTABLE)
 
-# New inputs go to $(BUILD)/corpus; what of them is worth keeping, `make fuzz-merge` says.
+# New inputs go to $(BUILD)/corpus; `make fuzz-merge` puts what is worth keeping into
+# $(BUILD)/corpus/merged: the fewest inputs that reach every line that any of them reaches.
 fuzz: $(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,$(FUZZ))
 	@for name in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$name; \
 		$(BUILD)/tests/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -max_len=8192 \
@@ -167,8 +168,9 @@ fuzz: $(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,$(FUZZ))
 			$(BUILD)/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
 
 fuzz-merge: $(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,$(FUZZ))
-	@for name in $(FUZZ); do rm -rf $(BUILD)/corpus/merged; mkdir -p $(BUILD)/corpus/merged $(BUILD)/corpus/$$name; \
-		$(BUILD)/tests/fuzz/fuzz_$$name -merge=1 $(BUILD)/corpus/merged \
+	@for name in $(FUZZ); do rm -rf $(BUILD)/corpus/merged; \
+		mkdir -p $(BUILD)/corpus/merged $(BUILD)/corpus/$$name; \
+		$(BUILD)/tests/fuzz/fuzz_$$name -set_cover_merge=1 -use_counters=0 $(BUILD)/corpus/merged \
 			tests/fuzz/corpus/$$name $(BUILD)/corpus/$$name || exit 1; done
 
 # The real thing: each program makes a throwaway host of its own. root only.
