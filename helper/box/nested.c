@@ -112,8 +112,8 @@ static int empower_map_programs(struct nsbox_error *err)
 
 	if (dir < 0)
 		return dir;
-	if (mkdir(PLACE "/bin", 0755) < 0 || syscall(SYS_move_mount, dir, "", AT_FDCWD, PLACE "/bin",
-						     MOVE_MOUNT_F_EMPTY_PATH) < 0)
+	if (mkdir(PLACE "/bin", 0755) < 0 ||
+	    syscall(SYS_move_mount, dir, "", AT_FDCWD, PLACE "/bin", MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return nsbox_error_set(err, errno, "mount a tmpfs on /" PLACE "/bin");
 	r = empower(dir, "usr/bin/newuidmap", CAP_SETUID, err);
 	if (r == 0)

@@ -60,7 +60,8 @@ static void read_class(dev_t rdev, const char *suffix, char ret[NAME_MAX + 1])
 	ssize_t n;
 
 	ret[0] = '\0';
-	(void)snprintf(path, sizeof(path), "/sys/dev/char/%u:%u%s", major(rdev), minor(rdev), suffix);
+	(void)snprintf(path, sizeof(path), "/sys/dev/char/%u:%u%s", major(rdev), minor(rdev),
+		       suffix);
 	n = readlink(path, target, sizeof(target) - 1);
 	if (n <= 0)
 		return;
@@ -224,13 +225,14 @@ static int lend_device(const struct devices *d, const char *path, bool literal,
 	if (S_ISDIR(st.st_mode) && !literal)
 		return 0;
 	if (S_ISDIR(st.st_mode))
-		return nsbox_error_say(err, EISDIR, "device: %.80s is a directory: write %.80s/*", path,
-				       path);
+		return nsbox_error_say(err, EISDIR, "device: %.80s is a directory: write %.80s/*",
+				       path, path);
 	if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
 		return nsbox_error_say(err, EINVAL, "device: %.80s is no device", path);
 	why = S_ISBLK(st.st_mode) ? of_disks : refuse_device(st.st_rdev);
 	if (why)
-		return nsbox_error_say(err, EPERM, "device: %.80s is not lent to a box: %s", path, why);
+		return nsbox_error_say(err, EPERM, "device: %.80s is not lent to a box: %s", path,
+				       why);
 	if (!may_open(d->subject, &st)) {
 		nsbox_note(d->notes, "device: %.200s is left out, since the user may not open it on "
 			   "the host either", path);

@@ -50,7 +50,7 @@ static int check_place(const char *key, const char *path, bool mask, struct nsbo
 		{ "/run/.nsbox", true, true, "tells a box from the host" },
 		{ "/etc", false, true, "is made by nsbox for each box" },
 		{ "/etc/passwd", false, true, "says who the user is, and nsbox makes it" },
-		{ "/etc/group", false, true, "says which groups the user is in, and nsbox makes it" },
+		{ "/etc/group", false, true, "says what groups he is in, and nsbox makes it" },
 		{ "/etc/nsswitch.conf", false, true, "decides whose code sshd and su load" },
 		{ "/dev/shm", true, true, NULL },
 		{ "/dev", true, false, "has no other nodes than those that device = names" },
@@ -99,8 +99,8 @@ static int check_source(const struct nsbox_bind *bind, int fd, const struct stat
 		return nsbox_error_say(err, EINVAL, "bind: %.80s is a device, which device = lends",
 				       bind->src);
 	if (is_of_kernel(fd))
-		return nsbox_error_say(err, EPERM, "bind: %.80s shows the host's kernel, which a box "
-				       "must not", bind->src);
+		return nsbox_error_say(err, EPERM, "bind: %.80s shows the host's kernel, which a "
+				       "box must not", bind->src);
 	return 0;
 }
 
@@ -258,8 +258,8 @@ static int check_home(const char *path, struct nsbox_error *err)
 		return nsbox_error_say(err, EINVAL, "the home directory: %.80s is not an absolute "
 				       "path", path);
 	if (is_system_directory(path))
-		return nsbox_error_say(err, EINVAL, "the home directory %s is a system directory and "
-				       "is not lent to a box", path);
+		return nsbox_error_say(err, EINVAL, "the home directory %s is a system directory "
+				       "and is not lent to a box", path);
 	if (strstr(path, "/../") || strstr(path, "/./"))
 		return nsbox_error_say(err, EINVAL, "the home directory %.100s is not a plain path",
 				       path);

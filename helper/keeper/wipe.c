@@ -48,6 +48,17 @@ static bool is_file_after_all(int code)
 }
 
 /*
+ * Who holds a directory of the box can still rename in it: what is gone, or is
+ * another thing now than it was a moment ago, is the next pass's.
+ */
+static int unless_swapped(int r)
+{
+	int code = r < 0 ? errno : 0;
+
+	return code == ENOENT || code == EISDIR || code == ENOTDIR ? 0 : -code;
+}
+
+/*
  * One entry below a directory of the top: a file goes, an empty directory too,
  * and a full one comes to the top, where its turn will be.
  */
@@ -56,16 +67,16 @@ static int remove_below(struct wiper *w, int dir, const struct dirent *e)
 	char name[32];
 
 	if (!may_be_dir(e))
-		return unlinkat(dir, e->d_name, 0) < 0 ? -errno : 0;
-	if (!is_followed(e) && unlinkat(dir, e->d_name, AT_REMOVEDIR) == 0)
+		return unless_swapped(unlinkat(dir, e->d_name, 0));
+	if (!is_followed(e) && (unlinkat(dir, e->d_name, AT_REMOVEDIR) == 0 || errno == ENOENT))
 		return 0;
 	if (!is_followed(e) && is_file_after_all(errno))
-		return unlinkat(dir, e->d_name, 0) < 0 ? -errno : 0;
+		return unless_swapped(unlinkat(dir, e->d_name, 0));
 	if (!is_followed(e) && errno != ENOTEMPTY && errno != EEXIST)
 		return -errno;
 	(void)snprintf(name, sizeof(name), "wiped-%llu", w->moved++);
-	return syscall(SYS_renameat2, dir, e->d_name, w->top, name, RENAME_NOREPLACE) < 0 ?
-	       -errno : 0;
+	return unless_swapped((int)syscall(SYS_renameat2, dir, e->d_name, w->top, name,
+					   RENAME_NOREPLACE));
 }
 
 /* Calls @remove for each entry. Removing while one reads leaves entries out on some systems. */

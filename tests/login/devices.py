@@ -4,7 +4,7 @@
 import os
 import stat
 
-from common import DISK, contains, eq, policy, setup as common_setup
+from common import DISK, contains, eq, get_in, policy, setup as common_setup
 import observe
 from observe import to_host
 from tap import main, test
@@ -89,6 +89,7 @@ def a_link_that_udev_made_is_a_name_too(h):
 @test
 def what_a_group_may_open_opens_inside(h):
     use(h, "device = /dev/kvm /dev/fuse")
+    get_in(h)
     code = "import os; os.close(os.open('/dev/fuse', os.O_RDWR)); os.close(os.open('/dev/kvm', os.O_RDWR)); print('open')"
     if not observe.read("/proc/misc").count(" kvm\n"):
         code = code.replace("os.close(os.open('/dev/kvm', os.O_RDWR)); ", "")

@@ -4,7 +4,7 @@
 import os
 import shutil
 
-from common import LOOK, as_root, eq, in_box, policy, setup as common_setup
+from common import LOOK, as_root, eq, get_in, in_box, policy, setup as common_setup
 import observe
 from observe import to_host
 from tap import main, skip, test
@@ -117,6 +117,7 @@ def podman_runs_with_other_ids_on_a_tmpfs(h):
 @test
 def a_fuse_file_system_can_be_mounted_inside(h):
     use(h, "nested = yes", "device = /dev/fuse")
+    get_in(h)
     out = ask(h, "mkdir -p low up work at && echo below > low/file && unshare -Urm sh -c 'fuse-overlayfs "
                  "-o lowerdir=low,upperdir=up,workdir=work at && cat at/file && echo above > at/made && "
                  "grep -c fuse.fuse-overlayfs /proc/mounts; umount at' && cat up/made")
@@ -177,7 +178,7 @@ def the_filter_still_refuses_the_rest(h):
 def podman_without_new_privileges_has_one_id(h):
     need_podman()
     use(h, "nested = yes", "no_new_privs = yes")
-    h.session("alice")
+    get_in(h)
     eq(ask(h, f"{PODMAN} unshare cat /proc/self/uid_map 2>/dev/null").split(), ["0", "1001", "1"], "the map")
 
 

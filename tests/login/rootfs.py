@@ -383,11 +383,11 @@ def an_image_that_has_changed_is_said_once(h):
     h.wait_gone()
     h.write(f"{BUSYBOX}/etc/os-release", f"ID=changed{os.getpid()}\n")
     mark = h.log_mark()
-    contains(h.run(["su", "ash", "-c", "true"]).check().err, f"nsbox: the image {BUSYBOX} has changed", "what su says")
+    contains(h.run(["nsbox", "run", "ash", "--", "true"]).check().err, f"nsbox: the image {BUSYBOX} has changed", "what nsbox run says")
     h.wait_for_log(rf"ash: the image {BUSYBOX} has changed since", since=mark)
     h.wait_gone()
     mark = h.log_mark()
-    eq(h.run(["su", "ash", "-c", "true"]).check().err, "", "what su says the next time")
+    eq(h.run(["nsbox", "run", "ash", "--", "true"]).check().err, "", "what it says the next time")
     h.wait_gone()
     assert "has changed" not in h.log_since(mark), h.log_since(mark)
 
