@@ -6,10 +6,13 @@ DESTDIR ?=
 SYSCONFDIR ?= /etc
 LIBEXECDIR ?= $(PREFIX)/libexec
 BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/nsbox
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 PAMDIR ?= $(if $(MULTIARCH),/lib/$(MULTIARCH)/security,/lib/security)
 BUILD ?= build
 PKG_CONFIG ?= pkg-config
+SCDOC ?= scdoc
 
 # A build directory remembers what it was made with, so that `make install BUILD=...`
 # installs that and does not make it anew.
@@ -58,7 +61,25 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 .SECONDARY:
 
-all: $(BUILD)/pam_nsbox.so $(BUILD)/nsbox-keeper $(BUILD)/nsbox
+# The manual pages, docs/man/NAME.SECTION.scd: left out where there is no scdoc.
+PAGES := $(patsubst docs/man/%.scd,%,$(wildcard docs/man/*.scd))
+MAN := $(addprefix $(BUILD)/man/,$(PAGES))
+HAVE_MAN := $(if $(shell command -v $(SCDOC)),$(MAN))
+EXAMPLES := $(wildcard conf/examples/*)
+# Where a page is installed, from its name: man1/nsbox.1
+place_of_page = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(1)
+
+all: $(BUILD)/pam_nsbox.so $(BUILD)/nsbox-keeper $(BUILD)/nsbox $(HAVE_MAN)
+
+.PHONY: man
+man: $(MAN)
+
+# The date of a page is that of its last change, unless the packager gives one.
+$(BUILD)/man/%: docs/man/%.scd
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)
+	$(Q)SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(stat -c %Y $<)} $(SCDOC) < $< > $@.new
+	$(Q)mv $@.new $@
 
 MODULE_OBJECTS := $(patsubst %.c,$(BUILD)/module/%.o,$(MODULE))
 
@@ -116,6 +137,10 @@ install: all
 	install -m 0755 $(BUILD)/nsbox $(DESTDIR)$(BINDIR)/nsbox
 	test -e $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf || \
 		install -m 0644 conf/nsbox.conf $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf
+	$(foreach p,$(notdir $(HAVE_MAN)),install -D -m 0644 $(BUILD)/man/$(p) \
+		$(DESTDIR)$(call place_of_page,$(p)) &&) :
+	install -d $(DESTDIR)$(DOCDIR)/examples
+	install -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
 
 # ------------------------------------------------------------------ tests
 
@@ -128,7 +153,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(TESTABLE))
 	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
 
 # The real thing: each program makes a throwaway host of its own. root only.
-SUITES := $(filter-out %/common.py %/faults.py,$(wildcard tests/pam/*.py tests/login/*.py tests/hostile/*.py))
+SUITES := $(filter-out %/common.py %/faults.py,$(wildcard tests/unit/*.py tests/pam/*.py tests/login/*.py tests/hostile/*.py))
 
 # Ends with the line "N passed, N failed". NSBOX_MUST_WORK=1 makes a skip a failure.
 check: deps
@@ -142,7 +167,7 @@ check-all: all $(UNIT)
 		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/vm/run.py
 
 check-unit: $(UNIT)
-	tests/run $(UNIT)
+	tests/run $(UNIT) $(wildcard tests/unit/*.py)
 
 unit-programs: $(UNIT)
 
@@ -156,7 +181,8 @@ demo: deps
 # What building, testing and the demo need, from Debian's archive.
 DEPS := gcc libc6-dev make libpam0g-dev libseccomp-dev libcap2-bin openssh-server \
 	openssh-client sudo cron python3 procps iproute2 util-linux busybox-static strace \
-	bubblewrap tmux vim less git keyutils e2fsprogs libcap-dev gcc-multilib pamtester
+	bubblewrap tmux vim less git keyutils e2fsprogs libcap-dev gcc-multilib pamtester \
+	scdoc man-db groff
 deps:
 	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(DEPS) 2>/dev/null | \
 		awk '$$2 == "installed" { print $$1 }' | sort > $(or $(TMPDIR),/tmp)/nsbox-have.$$$$; \
@@ -176,6 +202,10 @@ uninstall:
 		echo 'them, not even root: take the line out first.'; exit 1; }
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
 		$(DESTDIR)$(BINDIR)/nsbox
+	rm -f $(foreach p,$(PAGES),$(DESTDIR)$(call place_of_page,$(p)))
+	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/examples/,$(notdir $(EXAMPLES)))
+	for dir in $(DOCDIR)/examples $(DOCDIR); do \
+		test ! -d $(DESTDIR)$$dir || rmdir --ignore-fail-on-non-empty $(DESTDIR)$$dir; done
 
 clean:
 	rm -rf $(BUILD)
