@@ -8,6 +8,7 @@ LIBEXECDIR ?= $(PREFIX)/libexec
 BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/nsbox
+COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 PAMDIR ?= $(if $(MULTIARCH),/lib/$(MULTIARCH)/security,/lib/security)
 BUILD ?= build
@@ -55,7 +56,7 @@ SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c pam_nsbox/hierarchy
 	pam_nsbox/deprivilege.c pam_nsbox/identity.c pam_nsbox/answer.c \
 	pam_nsbox/pidfd.c pam_nsbox/block.c
 KEEPER := $(SHARED) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildcard helper/keeper/*.c)
-CLI := $(CLIENT) $(wildcard helper/cli/*.c)
+CLI := $(CLIENT) $(addprefix helper/box/,idmap.c tree.c userns.c) $(wildcard helper/cli/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -131,10 +132,11 @@ $(BUILD)/module/%.o: %.c $(BUILD)/flags
 
 install: all
 	install -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(BINDIR) \
-		$(DESTDIR)$(SYSCONFDIR)/nsbox
+		$(DESTDIR)$(SYSCONFDIR)/nsbox $(DESTDIR)$(COMPLETIONS)
 	install -m 0644 $(BUILD)/pam_nsbox.so $(DESTDIR)$(PAMDIR)/pam_nsbox.so
 	install -m 0755 $(BUILD)/nsbox-keeper $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper
 	install -m 0755 $(BUILD)/nsbox $(DESTDIR)$(BINDIR)/nsbox
+	install -m 0644 conf/completions/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox
 	test -e $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf || \
 		install -m 0644 conf/nsbox.conf $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf
 	$(foreach p,$(notdir $(HAVE_MAN)),install -D -m 0644 $(BUILD)/man/$(p) \
@@ -145,12 +147,49 @@ install: all
 # ------------------------------------------------------------------ tests
 
 # Everything but the programs' main() and the module's PAM half, for unit tests.
-TESTABLE := $(filter-out %/main.c,$(sort $(CLIENT) $(KEEPER)))
+TESTABLE := $(filter-out %/main.c,$(sort $(CLIENT) $(KEEPER))) helper/cli/json.c
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/tst_*.c))
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(TESTABLE))
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+# Fuzz targets: tests/fuzz/fuzz_NAME.c with the corpus tests/fuzz/corpus/NAME. The unit tests
+# replay the corpus; `make fuzz FUZZ_SECONDS=1800` looks for more, with clang's libFuzzer.
+FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 60
+FUZZ_CC ?= clang
+REPLAY := $(patsubst %,$(BUILD)/tests/fuzz/replay_%,$(FUZZ))
+UNIT += $(REPLAY)
+
+$(BUILD)/tests/fuzz/replay_%.o: tests/fuzz/replay.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(OWN_CFLAGS) -Itests/unit -DNSBOX_CORPUS='"tests/fuzz/corpus/$*"' $(CPPFLAGS) \
+		$(CFLAGS) -c -o $@ $<
+
+$(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/replay_%.o $(BUILD)/tests/fuzz/fuzz_%.o \
+		$(call objects,$(TESTABLE))
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+$(BUILD)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(TESTABLE) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)
+	$(Q)$(FUZZ_CC) $(filter-out -MMD -MP -D_FORTIFY_SOURCE=2 -fsanitize=%,$(OWN_CFLAGS)) -g -O1 \
+		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< $(TESTABLE)
+
+# New inputs go to $(BUILD)/corpus; what of them is worth keeping, `make fuzz-merge` says.
+fuzz: $(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,$(FUZZ))
+	@for name in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$name; \
+		$(BUILD)/tests/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -max_len=8192 \
+			-artifact_prefix=$(BUILD)/corpus/ -print_final_stats=1 \
+			$(BUILD)/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
+
+fuzz-merge: $(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,$(FUZZ))
+	@for name in $(FUZZ); do rm -rf $(BUILD)/corpus/merged; mkdir -p $(BUILD)/corpus/merged $(BUILD)/corpus/$$name; \
+		$(BUILD)/tests/fuzz/fuzz_$$name -merge=1 $(BUILD)/corpus/merged \
+			tests/fuzz/corpus/$$name $(BUILD)/corpus/$$name || exit 1; done
 
 # The real thing: each program makes a throwaway host of its own. root only.
 SUITES := $(filter-out %/common.py %/faults.py,$(wildcard tests/unit/*.py tests/pam/*.py tests/login/*.py tests/hostile/*.py))
@@ -164,15 +203,27 @@ check: deps
 SAN_BUILD ?= build-san
 check-all: all $(UNIT)
 	NSBOX_BUILD=$(BUILD) NSBOX_SAN_BUILD=$(SAN_BUILD) tests/run $(RUN_FLAGS) $(UNIT) \
-		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/vm/run.py
+		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/vm/run.py tests/package/deb.py
 
 check-unit: $(UNIT)
 	tests/run $(UNIT) $(wildcard tests/unit/*.py)
+
+# What needs neither root nor packages; a build of the Debian package runs it.
+test: check-unit
 
 unit-programs: $(UNIT)
 
 bench: all
 	tests/bench/run.py
+
+# What the policy costs a login, alone: needs no root.
+$(BUILD)/tests/bench/policytime: $(BUILD)/tests/bench/policytime.o \
+		$(call objects,$(POLICY) pam_nsbox/error.c)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+bench-policy: $(BUILD)/tests/bench/policytime
+	$<
 
 demo: deps
 	$(MAKE) all
@@ -191,7 +242,7 @@ deps:
 	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -q -y --no-install-recommends $$missing; }
 
-CI_DEPS := clang mmdebstrap qemu-system-x86
+CI_DEPS := clang mmdebstrap qemu-system-x86 build-essential debhelper lintian
 ci-deps:
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(CI_DEPS)
 
@@ -201,16 +252,29 @@ uninstall:
 		echo 'These services still name pam_nsbox.so, and without it nobody logs in through'; \
 		echo 'them, not even root: take the line out first.'; exit 1; }
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
-		$(DESTDIR)$(BINDIR)/nsbox
+		$(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox
 	rm -f $(foreach p,$(PAGES),$(DESTDIR)$(call place_of_page,$(p)))
 	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/examples/,$(notdir $(EXAMPLES)))
 	for dir in $(DOCDIR)/examples $(DOCDIR); do \
 		test ! -d $(DESTDIR)$$dir || rmdir --ignore-fail-on-non-empty $(DESTDIR)$$dir; done
 
+# Debian's package and its sources, in $(BUILD)/deb; the tree itself is left alone.
+VERSION := 0.1.0
+DEB := $(BUILD)/deb
+deb:
+	rm -rf $(DEB) && mkdir -p $(DEB)/pam-nsbox-$(VERSION)
+	tar -c --exclude=./.git --exclude='./build*' --exclude=__pycache__ . | \
+		tar -x -C $(DEB)/pam-nsbox-$(VERSION)
+	tar -cz --exclude=debian -C $(DEB) -f $(DEB)/pam-nsbox_$(VERSION).orig.tar.gz \
+		pam-nsbox-$(VERSION)
+	cd $(DEB)/pam-nsbox-$(VERSION) && env -u BUILD -u MAKEFLAGS -u MAKEOVERRIDES \
+		dpkg-buildpackage --no-sign $(DEB_FLAGS)
+
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all install uninstall clean check check-all check-unit ci-deps unit-programs bench demo deps FORCE
+.PHONY: all install uninstall clean check check-all check-unit ci-deps deb test unit-programs bench bench-policy \
+	fuzz fuzz-merge demo deps FORCE
 FORCE:
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) \( -path $(BUILD)/deb -o -path $(BUILD)/package \) -prune -o -type f -name '*.d' -print 2>/dev/null)

@@ -54,26 +54,16 @@ static int decide(const struct nsbox_policy *policy, const struct nsbox_msg_open
 	return nsbox_policy_decide(policy, subject, open->service, args, n, ret, err);
 }
 
-/* The same line says it of both, though %u may read differently, or two lines say the same. */
-static bool same_words(const struct nsbox_decision *a, const struct nsbox_decision *b, int key)
-{
-	const struct nsbox_origin *x = &a->origin[key], *y = &b->origin[key];
-
-	if (!x->file || !y->file)
-		return !x->file && !y->file;
-	return (x->line == y->line && strcmp(x->file, y->file) == 0) ||
-	       strcmp(a->text[key], b->text[key]) == 0;
-}
-
 /*
  * A uid with two names has one box and one set of processes: what the policy
  * says of the other name must be the same, or the stricter one could be evaded.
  */
-static int check_alias(const struct nsbox_policy *policy, const struct nsbox_msg_open *open,
-		       const struct nsbox_answer *answer, struct nsbox_error *err)
+static int check_alias(const struct nsbox_msg_open *open, const struct nsbox_answer *answer,
+		       struct nsbox_error *err)
 {
 	struct nsbox_identity other cleanup_identity = { .alias = NULL };
 	struct nsbox_decision theirs = { .arena = NULL };
+	struct nsbox_policy *policy = NULL;
 	bool same;
 	int r;
 
@@ -81,14 +71,14 @@ static int check_alias(const struct nsbox_policy *policy, const struct nsbox_msg
 		return 0;
 	r = nsbox_identity_get(answer->identity.alias, &other, err);
 	if (r == 0)
+		r = nsbox_policy_load(NSBOX_POLICY_DIR, &other.subject, &policy, err);
+	if (r == 0)
 		r = decide(policy, open, &other.subject, &theirs, err);
+	nsbox_policy_free(policy);
 	if (r < 0)
 		return nsbox_error_wrap(err, "%.40s, another name of uid %u",
 					answer->identity.alias, answer->identity.subject.uid);
-	same = theirs.action == answer->decision.action;
-	/* Whom it passes, or denies, by both names has no box to be of two minds about. */
-	for (int key = 0; same && theirs.action == NSBOX_ACTION_BOX && key < NSBOX_KEY_COUNT; key++)
-		same = same_words(&theirs, &answer->decision, key);
+	same = nsbox_decision_same(&theirs, &answer->decision);
 	nsbox_decision_free(&theirs);
 	if (!same)
 		return nsbox_error_say(err, EPERM, "%.40s and %.40s are one uid, %u, and the policy "
@@ -105,7 +95,7 @@ static int weigh(const struct nsbox_policy *policy, const struct nsbox_msg_open 
 	int r = decide(policy, open, &ret->identity.subject, &ret->decision, err);
 
 	if (r == 0)
-		r = check_alias(policy, open, ret, err);
+		r = check_alias(open, ret, err);
 	if (r < 0)
 		return r;
 	if (ret->decision.action == NSBOX_ACTION_DENY) {
@@ -113,8 +103,13 @@ static int weigh(const struct nsbox_policy *policy, const struct nsbox_msg_open 
 				      ret->decision.reason);
 		return 0;
 	}
-	if (ret->decision.action == NSBOX_ACTION_PASS)
+	if (ret->decision.action == NSBOX_ACTION_PASS) {
+		/* Who asks may have something to log: log_only. */
+		*err = (struct nsbox_error){ .code = 0 };
+		if (ret->decision.would != NSBOX_ACTION_PASS)
+			(void)snprintf(err->msg, sizeof(err->msg), "%s", ret->decision.reason);
 		return 0;
+	}
 	if (open->unfit.code) {
 		*err = open->unfit;
 		return -EPERM;
@@ -133,7 +128,7 @@ static int answer(const struct nsbox_msg_open *open, int r, struct nsbox_answer 
 	struct nsbox_policy *policy;
 
 	if (r == 0)
-		r = nsbox_policy_load(NSBOX_POLICY_DIR, &policy, err);
+		r = nsbox_policy_load(NSBOX_POLICY_DIR, &ret->identity.subject, &policy, err);
 	if (r == 0) {
 		r = weigh(policy, open, ret, err);
 		nsbox_policy_free(policy);

@@ -26,9 +26,10 @@ struct nsbox_answer {
 
 /*
  * Asks the name service and the policy. Returns 0 and *ret when the policy has
- * spoken (see decision.action; for DENY, @err has the sentence); a negative
- * errno with the reason when it could not, or the caller is unfit for the box
- * that it wants. Runs on the host, as root, without a lock.
+ * spoken (see decision.action; for DENY, @err has the sentence; for PASS it has
+ * code 0 and what log_only has to say, or ""); a negative errno with the reason
+ * when it could not, or the caller is unfit for the box that it wants. Runs on
+ * the host, as root, without a lock.
  */
 int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *ret,
 		      struct nsbox_error *err);

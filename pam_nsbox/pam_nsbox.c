@@ -13,6 +13,7 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <syslog.h>
 
@@ -39,6 +40,7 @@ static int describe(pam_handle_t *pamh, const char *user, int argc, const char *
 		{ PAM_TTY, open->tty, sizeof(open->tty), "terminal" },
 		{ PAM_RHOST, open->rhost, sizeof(open->rhost), "remote host" },
 	};
+	const char *session;
 	size_t used = 0;
 
 	if (strlen(user) >= sizeof(open->user))
@@ -55,6 +57,10 @@ static int describe(pam_handle_t *pamh, const char *user, int argc, const char *
 					       "than %zu bytes", items[i].what, items[i].size - 1);
 		strcpy(items[i].to, value);
 	}
+	/* pam_systemd has put it there, if it is in the stack. */
+	session = pam_getenv(pamh, "XDG_SESSION_ID");
+	if (session)
+		(void)snprintf(open->session, sizeof(open->session), "%s", session);
 	for (int i = 0; i < argc; i++) {
 		size_t size = strlen(argv[i]) + 1;
 

@@ -145,6 +145,7 @@ static void terminate_strings(struct nsbox_msg *msg)
 		msg->u.open.service[NSBOX_SERVICE_MAX - 1] = '\0';
 		msg->u.open.tty[NSBOX_TTY_MAX - 1] = '\0';
 		msg->u.open.rhost[NSBOX_RHOST_MAX - 1] = '\0';
+		msg->u.open.session[NSBOX_SESSION_MAX - 1] = '\0';
 		msg->u.open.args[NSBOX_ARGS_MAX - 1] = '\0';
 		msg->u.open.box[NSBOX_SOCKET_MAX - 1] = '\0';
 		msg->u.open.unfit.msg[NSBOX_ERROR_MAX - 1] = '\0';

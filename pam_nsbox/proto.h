@@ -46,6 +46,7 @@ enum {
 	NSBOX_INSNS_MAX = 1024,
 	NSBOX_ENV_MAX = 8192,
 	NSBOX_STATUS_MAX = 4096,
+	NSBOX_SESSION_MAX = 64,
 	NSBOX_FDS_MAX = 16,
 };
 
@@ -86,6 +87,7 @@ struct nsbox_msg_open {
 	char service[NSBOX_SERVICE_MAX];
 	char tty[NSBOX_TTY_MAX];	/* PAM_TTY, for people only */
 	char rhost[NSBOX_RHOST_MAX];
+	char session[NSBOX_SESSION_MAX];	/* logind's name of it, or "" */
 	char args[NSBOX_ARGS_MAX];	/* n_args strings, one after another */
 	char box[NSBOX_SOCKET_MAX];	/* the box that the policy gives him; "": his own */
 	struct nsbox_error unfit;	/* why this caller cannot be boxed; code 0: it can */

@@ -14,10 +14,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define BASE "nsbox"
-#define KEEPERS BASE "/keepers"
+/* Where no unit of systemd is delegated to us. */
+#define OWN_BASE "nsbox"
 
 static const char *const leaf_names[NSBOX_LEAF_COUNT] = { "main", "rescue" };
+
+/* The BASE of cgroup.h on this hierarchy. */
+static void find_base(const struct nsbox_hierarchy *h, char *ret, size_t size)
+{
+	cleanup_fclose FILE *f = fopen(NSBOX_BASE_FILE, "re");
+	char mount[sizeof(h->mount)], path[384];
+	struct stat st;
+
+	(void)snprintf(ret, size, "%s/" OWN_BASE, h->mount);
+	while (f && fscanf(f, "%127s %383s", mount, path) == 2)
+		if (strcmp(mount, h->mount) == 0 && stat(path, &st) == 0)
+			(void)snprintf(ret, size, "%s", path);
+}
 
 /* Does the v2 hierarchy offer @controller at its top? */
 static bool v2_offers(const struct nsbox_hierarchy *h, const char *controller)
@@ -61,7 +74,12 @@ static int survey(const char *name, struct nsbox_cgroup *ret, struct nsbox_error
 		if (!d->pids && !d->cpu && !d->memory && !d->freezer)
 			continue;
 		d->hierarchy = list[i];
-		(void)snprintf(d->path, sizeof(d->path), "%s/" BASE "/%s", list[i].mount, name);
+		find_base(&list[i], d->base, sizeof(d->base));
+		if (strlen(d->base) + strlen(name) + 2 > sizeof(d->path))
+			return nsbox_error_say(err, ENAMETOOLONG, "the cgroup %.100s/%.40s has too "
+					       "long a name", d->base, name);
+		strcpy(d->path, d->base);
+		strcat(strcat(d->path, "/"), name);
 		ret->n++;
 	}
 	return 0;
@@ -97,17 +115,23 @@ static int enable_for_children(const char *dir, const struct nsbox_cgroup_dir *d
 	return nsbox_file_write(path, text, err);
 }
 
+static bool is_own_base(const struct nsbox_cgroup_dir *d)
+{
+	size_t len = strlen(d->hierarchy.mount);
+
+	return strncmp(d->base, d->hierarchy.mount, len) == 0 &&
+	       strcmp(d->base + len, "/" OWN_BASE) == 0;
+}
+
 static int make_base(const struct nsbox_cgroup_dir *d, struct nsbox_error *err)
 {
-	char base[512];
-	int r;
+	int r = make_dir(d->base, err);
 
-	(void)snprintf(base, sizeof(base), "%s/" BASE, d->hierarchy.mount);
-	r = make_dir(base, err);
-	if (r == 0 && d->hierarchy.v2)
+	/* A delegated one has its controllers from systemd; the top is not ours to write then. */
+	if (r == 0 && d->hierarchy.v2 && is_own_base(d))
 		r = enable_for_children(d->hierarchy.mount, d, false, err);
 	if (r == 0 && d->hierarchy.v2)
-		r = enable_for_children(base, d, false, err);
+		r = enable_for_children(d->base, d, false, err);
 	return r;
 }
 
@@ -454,26 +478,29 @@ int nsbox_cgroup_remove(const struct nsbox_cgroup *cg, uint64_t deadline_ms,
 	return r;
 }
 
-static bool is_ours(const struct nsbox_cgroup *cg, const struct nsbox_hierarchy *h)
+static const struct nsbox_cgroup_dir *dir_on(const struct nsbox_cgroup *cg,
+					     const struct nsbox_hierarchy *h)
 {
 	for (size_t i = 0; i < cg->n; i++)
 		if (strcmp(cg->dirs[i].hierarchy.mount, h->mount) == 0)
-			return true;
-	return false;
+			return &cg->dirs[i];
+	return NULL;
 }
 
 int nsbox_cgroup_leave_caller(const struct nsbox_cgroup *cg, int pid, struct nsbox_error *err)
 {
 	struct nsbox_hierarchy list[NSBOX_HIERARCHIES_MAX];
-	char dir[512], now[512], text[16];
+	char dir[544], now[512], text[16];
 	size_t n;
 	int r = nsbox_hierarchies_read(list, &n, err);
 
 	(void)snprintf(text, sizeof(text), "%d", pid);
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		(void)snprintf(dir, sizeof(dir), "%s/%s", list[i].mount,
-			       is_ours(cg, &list[i]) ? KEEPERS : "");
-		if (is_ours(cg, &list[i]))
+		const struct nsbox_cgroup_dir *ours = dir_on(cg, &list[i]);
+
+		(void)snprintf(dir, sizeof(dir), "%s/%s", ours ? ours->base : list[i].mount,
+			       ours ? "keepers" : "");
+		if (ours)
 			r = make_dir(dir, err);
 		else if (list[i].v2 ||
 			 nsbox_hierarchy_path_of(&list[i], pid, now, sizeof(now), NULL) < 0 ||
@@ -483,5 +510,47 @@ int nsbox_cgroup_leave_caller(const struct nsbox_cgroup *cg, int pid, struct nsb
 		if (r == 0)
 			r = nsbox_file_write(dir, text, err);
 	}
+	return r;
+}
+
+/* One hierarchy of nsbox_cgroup_offer_base(). Nothing on one where we are at the root. */
+static int offer_on(const struct nsbox_hierarchy *h, FILE *out, struct nsbox_error *err)
+{
+	struct nsbox_cgroup_dir d = { .hierarchy = *h };
+	char hold[512];
+	int r = nsbox_hierarchy_path_of(h, 0, d.base, sizeof(d.base), err);
+
+	if (r < 0 || strcmp(d.base + strlen(h->mount), "/") == 0)
+		return r;
+	d.cpu = offers(h, "cpu");
+	d.memory = offers(h, "memory");
+	(void)snprintf(hold, sizeof(hold), "%s/hold", d.base);
+	r = make_dir(hold, err);
+	if (r == 0) {
+		strcat(hold, "/cgroup.procs");
+		r = nsbox_file_write(hold, "0", err);
+	}
+	if (r == 0 && h->v2 && offers(h, "pids"))
+		r = enable_for_children(d.base, &d, false, err);
+	if (r == 0)
+		(void)fprintf(out, "%s %s\n", h->mount, d.base);
+	return r;
+}
+
+int nsbox_cgroup_offer_base(struct nsbox_error *err)
+{
+	struct nsbox_hierarchy list[NSBOX_HIERARCHIES_MAX];
+	FILE *out = fopen(NSBOX_BASE_FILE ".new", "we");
+	size_t n;
+	int r = nsbox_hierarchies_read(list, &n, err);
+
+	if (!out)
+		return nsbox_error_set(err, errno, "create " NSBOX_BASE_FILE ".new");
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = offer_on(&list[i], out, err);
+	if (fclose(out) != 0 && r == 0)
+		r = nsbox_error_set(err, errno, "write " NSBOX_BASE_FILE ".new");
+	if (r == 0 && rename(NSBOX_BASE_FILE ".new", NSBOX_BASE_FILE) < 0)
+		r = nsbox_error_set(err, errno, "rename " NSBOX_BASE_FILE ".new");
 	return r;
 }

@@ -5,6 +5,9 @@
  * pids.max is the policy's pids_max) and `rescue` (a few more: the kernel never
  * refuses to move a process into a full pids cgroup, only its forks after).
  * Runs on the host, as root; undone by nsbox_cgroup_remove().
+ *
+ * BASE is what NSBOX_BASE_FILE says (nsbox.service has written it), on each
+ * hierarchy that it names and where that directory exists; else MOUNT/nsbox.
  */
 #ifndef NSBOX_CGROUP_H
 #define NSBOX_CGROUP_H
@@ -14,6 +17,9 @@
 #include "policy.h"
 
 #include <stdbool.h>
+
+/* Lines "MOUNT CGROUP": the delegated cgroup on that hierarchy, as a path. */
+#define NSBOX_BASE_FILE "/run/nsbox/base"
 
 enum {
 	NSBOX_RESCUE_PIDS = 16,
@@ -27,6 +33,7 @@ enum nsbox_cgroup_leaf { NSBOX_LEAF_MAIN, NSBOX_LEAF_RESCUE, NSBOX_LEAF_COUNT };
 struct nsbox_cgroup_dir {
 	struct nsbox_hierarchy hierarchy;
 	bool pids, cpu, memory, freezer;	/* what this hierarchy limits for us */
+	char base[448];				/* BASE */
 	char path[512];				/* BASE/NAME */
 };
 
@@ -79,6 +86,14 @@ int nsbox_cgroup_kill(const struct nsbox_cgroup *cg, uint64_t deadline_ms,
 /* Removes the directories; the processes must be gone. Tries until @deadline_ms. */
 int nsbox_cgroup_remove(const struct nsbox_cgroup *cg, uint64_t deadline_ms,
 			struct nsbox_error *err);
+
+/*
+ * Makes the cgroup that this process was started in the BASE of all boxes, on
+ * every hierarchy where it is not the root: goes into a child of it ("hold", as
+ * a cgroup of v2 with controllers has no processes of its own), enables the
+ * controllers and writes NSBOX_BASE_FILE.
+ */
+int nsbox_cgroup_offer_base(struct nsbox_error *err);
 
 /*
  * Takes @pid out of the cgroup of whoever started the keeper, on every

@@ -7,10 +7,12 @@
 
 #include <sys/types.h>
 
-/* Exit codes: a contract. 0: done. */
+/* Exit codes: a contract. 0: done. doctor has its own: enum nsbox_severity. */
 enum {
 	NSBOX_EXIT_FAILED = 1,	/* what was asked could not be done */
 	NSBOX_EXIT_USAGE = 2,	/* the command line is wrong */
+	NSBOX_EXIT_WARNINGS = 3,	/* check: nobody is refused, but see to it */
+	NSBOX_EXIT_ERRORS = 4,	/* check: logins are refused */
 	NSBOX_EXIT_REFUSED = 254,	/* run: no box; as ssh reports it */
 };
 
@@ -18,6 +20,10 @@ int nsbox_cli_list(int argc, char **argv);
 int nsbox_cli_run(int argc, char **argv);
 int nsbox_cli_stop(int argc, char **argv);
 int nsbox_cli_explain(int argc, char **argv);
+int nsbox_cli_check(int argc, char **argv);
+int nsbox_cli_enable(int argc, char **argv);
+int nsbox_cli_disable(int argc, char **argv);
+int nsbox_cli_doctor(int argc, char **argv);
 
 /* Prints "nsbox: SENTENCE" on standard error. Returns @status. */
 int nsbox_cli_fail(int status, const struct nsbox_error *err);

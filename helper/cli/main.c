@@ -20,8 +20,16 @@ static const struct {
 	{ "run", nsbox_cli_run, true, "run USER [-- COMMAND...]",
 	  "run a command in the user's box" },
 	{ "stop", nsbox_cli_stop, true, "stop USER", "end the user's boxes and all in them" },
-	{ "explain", nsbox_cli_explain, false, "explain USER [--service SERVICE]",
+	{ "explain", nsbox_cli_explain, false, "explain USER [--service SERVICE] [--json]",
 	  "what the policy says about a user" },
+	{ "check", nsbox_cli_check, false, "check [FILE|DIR] [--json]",
+	  "what is wrong with the policy (status 3: warnings, 4: errors)" },
+	{ "enable", nsbox_cli_enable, true, "enable SERVICE [ARGUMENT...]",
+	  "box the sessions of a PAM service" },
+	{ "disable", nsbox_cli_disable, true, "disable SERVICE",
+	  "take a PAM service's line out again" },
+	{ "doctor", nsbox_cli_doctor, true, "doctor [--json]",
+	  "is the machine fit, and are the boxes closed" },
 };
 
 int nsbox_cli_fail(int status, const struct nsbox_error *err)
@@ -78,7 +86,7 @@ static int help(FILE *to, int status)
 {
 	(void)fprintf(to, "usage: nsbox VERB ...\n\n");
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
-		(void)fprintf(to, "  nsbox %-34s %s\n", verbs[i].synopsis, verbs[i].what);
+		(void)fprintf(to, "  nsbox %-41s %s\n", verbs[i].synopsis, verbs[i].what);
 	return status;
 }
 

@@ -2,14 +2,17 @@
 /*
  * nsbox-keeper: one root process per box, on the host. Started by whoever opens
  * the first session (the module, nsbox run), with one connection as descriptor
- * 3 and nothing else. Not for people: says so if it is started otherwise.
+ * 3 and nothing else. Not for people: says so if it is started otherwise. With
+ * --hold it is nsbox.service (hold.h).
  */
 #include "cleanup.h"
+#include "hold.h"
 #include "proto.h"
 #include "server.h"
 #include "start.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <syslog.h>
 
@@ -26,11 +29,18 @@ static int check_connection(struct nsbox_error *err)
 	return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct nsbox_error err;
-	int r = check_connection(&err);
+	int r;
 
+	if (argc == 2 && strcmp(argv[1], "--hold") == 0) {
+		r = nsbox_hold(&err);
+		if (r < 0)
+			(void)fprintf(stderr, "%s\n", err.msg);
+		return r < 0;
+	}
+	r = check_connection(&err);
 	if (r < 0) {
 		(void)fprintf(stderr, "%s\n", err.msg);
 		return 2;

@@ -6,6 +6,7 @@
 #include "cleanup.h"
 #include "defence.h"
 #include "pidfd.h"
+#include "watch.h"
 
 #include <malloc.h>
 #include <poll.h>
@@ -23,6 +24,9 @@ enum {
 	OPEN_TIMEOUT_MS = 5000,
 	BUILD_TIMEOUT_MS = 4000,
 	TTYS_MAX = 3,
+	/* For a session that logind ends: to end by itself; after SIGTERM. */
+	ENDING_GRACE_MS = 1000,
+	ENDING_TERM_MS = 3000,
 };
 
 /* A caller, from its connection to its end. */
@@ -45,6 +49,9 @@ struct session {
 	uint64_t deadline_ms;
 	struct nsbox_msg_open *open;	/* until it is live: what its login is recorded by */
 	struct nsbox_accounting login;
+	char logind[NSBOX_SESSION_MAX];	/* logind's name of it, or "" */
+	uint64_t ending_ms;	/* not 0: logind ends it, and this is when we do the next thing */
+	bool terminated;	/* it has had its SIGTERM */
 	int ttys[TTYS_MAX];	/* indexes in box->ttys */
 	unsigned int n_ttys;
 };
@@ -59,6 +66,8 @@ struct server {
 	uint64_t idle_since_ms;	/* when the last session ended; 0: there is one */
 	int signals;		/* signalfd: SIGTERM and SIGINT end the box in good order */
 	bool ending;
+	int watch;		/* inotify, see watch.h */
+	bool in_passwd;		/* the user was in /etc/passwd when the box was made */
 	bool joined;		/* somebody has: the caller's cgroup can be left now */
 };
 
@@ -262,6 +271,7 @@ static void enliven(struct server *s, struct session *session)
 		nsbox_accounting_login(&session->login, session->open, s->box.uid, session->pid);
 		nsbox_registry_note_login(&s->box.record, &session->login);
 	}
+	(void)snprintf(session->logind, sizeof(session->logind), "%s", session->open->session);
 	free(session->open);
 	session->open = NULL;
 }
@@ -327,6 +337,47 @@ static void accept_all(struct server *s)
 	}
 }
 
+/* logind or passwd has changed: what of it concerns us? */
+static void look_around(struct server *s)
+{
+	nsbox_watch_drain(s->watch);
+	if (s->in_passwd && !nsbox_watch_has_user(s->user, s->box.uid)) {
+		syslog(LOG_NOTICE, "%s is no user any more: the box ends", s->user);
+		s->ending = true;
+	}
+	for (size_t i = 0; i < s->n; i++) {
+		struct session *session = &s->sessions[i];
+
+		if (session->stage == STAGE_LIVE && session->logind[0] && !session->ending_ms &&
+		    nsbox_watch_is_ending(session->logind))
+			session->ending_ms = nsbox_now_ms() + ENDING_GRACE_MS;
+	}
+}
+
+/* @pid and all its descendants (proc(5), task/TID/children). */
+static void signal_tree(int pid, int sig, int depth)
+{
+	char path[64];
+	cleanup_fclose FILE *f = NULL;
+	int child;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	f = fopen(path, "re");
+	while (f && depth > 0 && fscanf(f, "%d", &child) == 1)
+		signal_tree(child, sig, depth - 1);
+	(void)kill(pid, sig);
+}
+
+/* What logind does to a scope: SIGTERM, then SIGKILL. The pidfd says whether it is still he. */
+static void end_from_outside(struct session *session)
+{
+	if (nsbox_pidfd_alive(session->pidfd, NULL) != 1)
+		return;
+	signal_tree(session->pid, session->terminated ? SIGKILL : SIGTERM, 32);
+	session->terminated = true;
+	session->ending_ms = nsbox_now_ms() + ENDING_TERM_MS;
+}
+
 static void forget_ended(struct server *s)
 {
 	size_t kept = 0;
@@ -346,6 +397,8 @@ static void check_deadlines(struct server *s)
 
 		if (session->stage < STAGE_JOINING && now >= session->deadline_ms)
 			end_session(s, session);
+		if (session->stage == STAGE_LIVE && session->ending_ms && now >= session->ending_ms)
+			end_from_outside(session);
 	}
 	if (count_sessions(s) > 0)
 		s->idle_since_ms = 0;
@@ -361,9 +414,14 @@ static int poll_timeout(const struct server *s)
 {
 	uint64_t next = UINT64_MAX;
 
-	for (size_t i = 0; i < s->n; i++)
-		if (s->sessions[i].stage < STAGE_JOINING && s->sessions[i].deadline_ms < next)
-			next = s->sessions[i].deadline_ms;
+	for (size_t i = 0; i < s->n; i++) {
+		const struct session *session = &s->sessions[i];
+
+		if (session->stage < STAGE_JOINING && session->deadline_ms < next)
+			next = session->deadline_ms;
+		if (session->stage == STAGE_LIVE && session->ending_ms && session->ending_ms < next)
+			next = session->ending_ms;
+	}
 	if (s->idle_since_ms && s->box.policy.linger_ms != NSBOX_LINGER_FOREVER &&
 	    s->idle_since_ms + s->box.policy.linger_ms < next)
 		next = s->idle_since_ms + s->box.policy.linger_ms;
@@ -371,7 +429,7 @@ static int poll_timeout(const struct server *s)
 }
 
 /* Before the sessions in the poll(2) of a turn. */
-enum { POLL_LISTENER, POLL_INIT, POLL_SIGNALS, POLL_LOG, POLL_SESSIONS };
+enum { POLL_LISTENER, POLL_INIT, POLL_SIGNALS, POLL_LOG, POLL_WATCH, POLL_SESSIONS };
 
 /* One turn: waits, and does what there is to do. Returns a negative errno without memory. */
 static int turn(struct server *s)
@@ -387,6 +445,7 @@ static int turn(struct server *s)
 	fds[POLL_INIT] = (struct pollfd){ .fd = s->box.pidfd, .events = POLLIN };
 	fds[POLL_SIGNALS] = (struct pollfd){ .fd = s->signals, .events = POLLIN };
 	fds[POLL_LOG] = (struct pollfd){ .fd = s->box.log.box, .events = POLLIN };
+	fds[POLL_WATCH] = (struct pollfd){ .fd = s->watch, .events = POLLIN };
 	of_session = &fds[POLL_SESSIONS];
 	for (size_t i = 0; i < n; i++) {
 		of_session[2 * i] = (struct pollfd){ .fd = s->sessions[i].sock, .events = POLLIN };
@@ -398,6 +457,8 @@ static int turn(struct server *s)
 		s->ending = true;	/* init has died, or somebody asks us to end */
 	if (fds[POLL_LOG].revents)
 		nsbox_boxlog_forward(&s->box.log, s->user);
+	if (fds[POLL_WATCH].revents)
+		look_around(s);
 	for (size_t i = 0; i < n; i++) {
 		struct session *session = &s->sessions[i];
 
@@ -460,6 +521,8 @@ static void settle_down(struct server *s)
 {
 	leave_caller(s);
 	log_opened(s);
+	s->watch = nsbox_watch_open();
+	s->in_passwd = nsbox_watch_has_user(s->user, s->box.uid);
 	/* A keeper mostly waits: what making the box took goes back to the machine. */
 	(void)malloc_trim(0);
 }
@@ -609,7 +672,7 @@ static int answer_first(struct nsbox_packet *packet, struct nsbox_answer *ret,
 
 int nsbox_server_run(int first)
 {
-	static struct server s = { .box = NSBOX_BOX_INIT };
+	static struct server s = { .box = NSBOX_BOX_INIT, .watch = -EBADF };
 	struct nsbox_packet packet cleanup_packet = { .n_fds = 0 };
 	struct nsbox_answer answer cleanup_answer = { .box = "" };
 	struct nsbox_error err;

@@ -3,14 +3,16 @@
  * What the files of helper/policy/ share and nobody else sees: the indexed
  * file, a decision in the making, and the small text tools.
  *
- *   load.c    opens and reads the file, if it may be trusted
- *   parse.c   finds the sections, reads the lines of one of them
+ *   load.c    opens and reads the files, if they may be trusted
+ *   parse.c   finds the sections of a file
+ *   section.c reads the lines of one of them, and the profile that it names
  *   keys.c    the one table of keys
  *   values.c  the parsers of their values, and the values' canonical form
  *   lists.c   the values that are lists: bind, tmpfs, device, mask, env
  *   caps.c    capability lists
  *   expand.c  %u and its like in hostname, paths and lists
  *   merge.c   which sections concern a subject, in which order, and the answer
+ *   lint.c    what nsbox check finds in the files alone
  *   shape.c   the text that two logins must have in common to share a box
  *   text.c    quoting for messages, UTF-8, numbers, "did you mean"
  *   arena.c   strings with one owner
@@ -92,6 +94,8 @@ static inline bool nsbox_same_word(struct nsbox_slice a, const char *b)
 
 struct nsbox_quote nsbox_quote(const char *s, size_t len);
 struct nsbox_quote nsbox_quote_string(const char *s);
+/* The name of a file for a sentence: its end, which says more than its beginning. */
+void nsbox_show_name(const char *file, char *buf, size_t size);
 enum nsbox_text_fault nsbox_text_check(const char *s, size_t len);
 bool nsbox_is_digits(const char *s, size_t len);
 bool nsbox_number(const char *s, size_t len, uint64_t *ret);
@@ -204,17 +208,20 @@ enum nsbox_section_kind {
 /* Offsets into the text; 16 MiB fit. */
 struct nsbox_section {
 	enum nsbox_section_kind kind;
-	uint32_t line;				/* of the header, from 1; preamble: 0 */
-	uint32_t head, body;
+	uint32_t line;				/* see nsbox_section_line() */
+	uint32_t head, body, end;
 	uint32_t name, name_len;
+	uint32_t hash;				/* of kind and name */
 	uint32_t twin;				/* index of another of the same name, 0: none */
 };
 
-struct nsbox_policy {
+/* One file. */
+struct nsbox_source {
 	char *file;
 	char shown[NSBOX_SHOWN_MAX];		/* the file's name for sentences, cut in front */
 	char *text;
 	size_t size;
+	char *owner;				/* of a file of users.d: its user; or NULL */
 	struct nsbox_section *sections;		/* in file order; [0] is the preamble */
 	size_t n_sections, max_sections;
 	uint32_t *slots;			/* hash of kind and name to index, 0: free */
@@ -222,26 +229,99 @@ struct nsbox_policy {
 	uint32_t defaults, first_bad;		/* index, 0: there is none */
 };
 
+/* Whose sections are wanted: of most others it is known by their names' hashes. */
+struct nsbox_filter {
+	uint64_t bits[64];
+};
+
+struct nsbox_policy {
+	bool is_filtered;
+	struct nsbox_filter filter;
+	struct nsbox_source **sources;		/* nsbox.conf, then nsbox.conf.d by name */
+	size_t n_sources;
+	char *users_dir;			/* users.d, or NULL */
+	int users_fd;				/* of that, or -EBADF */
+};
+
 /* Whoever wants all errors of a section and not just the first. */
 struct nsbox_complaints {
-	void (*each)(const char *sentence, void *data);
+	void (*each)(const struct nsbox_origin *where, const char *sentence, void *data);
 	void *data;
 	size_t n;
 };
 
-/* Takes @text (from malloc, @size bytes) whatever the result. */
-int nsbox_policy_parse(const char *file, char *text, size_t size, struct nsbox_policy **ret_policy,
+static inline void nsbox_complain(struct nsbox_complaints *complaints,
+				  const struct nsbox_origin *where, const char *sentence)
+{
+	complaints->n++;
+	complaints->each(where, sentence, complaints->data);
+}
+
+/* load.c */
+struct nsbox_policy *nsbox_policy_new(void);
+/* Takes @source whatever the result; NULL is no memory. */
+int nsbox_policy_add(struct nsbox_policy *policy, struct nsbox_source *source,
+		     struct nsbox_error *err);
+/* Is a file of that name in nsbox.conf.d or users.d policy? */
+bool nsbox_policy_is_part(const char *name);
+/*
+ * Reads users.d/NAME.conf into *ret, NULL if there is none. Also what looks
+ * like a user's name and is none, "../x", has none.
+ */
+int nsbox_policy_user_source(const struct nsbox_policy *policy, const char *name,
+			     struct nsbox_source **ret, struct nsbox_error *err);
+
+/* What sections of users and groups may concern @subject. */
+void nsbox_filter_make(const struct nsbox_subject *subject, struct nsbox_filter *ret);
+bool nsbox_filter_has(const struct nsbox_filter *filter, const struct nsbox_filter *part);
+/*
+ * Takes @text (from malloc, @size bytes) whatever the result. With a @filter
+ * the sections of users and groups that are not in it are left out.
+ */
+int nsbox_source_parse(const char *file, char *text, size_t size,
+		       const struct nsbox_filter *filter, struct nsbox_source **ret,
 		       struct nsbox_error *err);
+void nsbox_source_free(struct nsbox_source *source);
 /* 0: no such section */
-uint32_t nsbox_policy_find(const struct nsbox_policy *policy, enum nsbox_section_kind kind,
+uint32_t nsbox_source_find(const struct nsbox_source *source, enum nsbox_section_kind kind,
 			   const char *name, size_t len);
+/* The line of the header, from 1; 0 of the preamble. */
+uint32_t nsbox_section_line(const struct nsbox_source *source, uint32_t index);
+/* Counts all of them at once, for whoever will ask for all. */
+void nsbox_source_number(struct nsbox_source *source);
+/* The line at *pos without its end; *pos goes behind it. */
+struct nsbox_slice nsbox_next_line(const struct nsbox_source *source, size_t end, size_t *pos);
+/* What no line may be, whatever it says. */
+int nsbox_line_check(struct nsbox_slice line, struct nsbox_error *err);
+
+struct nsbox_header {
+	enum nsbox_section_kind kind;
+	struct nsbox_slice name;
+};
+
+/* "[user alice]", trimmed. @err may be NULL. */
+int nsbox_header_parse(struct nsbox_slice line, struct nsbox_header *ret, struct nsbox_error *err);
+#define NSBOX_SECTION_HINT "write [defaults], [profile NAME], [group NAME] or [user NAME]"
+
+static inline void cleanup_sourcep(struct nsbox_source **source)
+{
+	nsbox_source_free(*source);
+}
+
+#define cleanup_source __attribute__((cleanup(cleanup_sourcep)))
+
+/* section.c */
 /*
  * Puts the keys of a section into @draft. With @complaints NULL it ends at the
- * first error, with the sentence in @err; otherwise only for lack of memory.
+ * first error, with the sentence in @err, and the profile that it names lies
+ * beneath; otherwise it ends only for lack of memory, and reads no profile.
  */
-int nsbox_section_apply(const struct nsbox_policy *policy, uint32_t index,
-			struct nsbox_draft *draft, struct nsbox_complaints *complaints,
-			struct nsbox_error *err);
+int nsbox_section_apply(const struct nsbox_policy *policy, const struct nsbox_source *source,
+			uint32_t index, struct nsbox_draft *draft,
+			struct nsbox_complaints *complaints, struct nsbox_error *err);
+/* The value of the section's first line "profile = NAME"; false if it has none. */
+bool nsbox_section_profile(const struct nsbox_source *source, uint32_t index, unsigned int *line,
+			   struct nsbox_slice *ret);
 /* Is there a profile of that name? The sentence is without place. */
 int nsbox_profile_check(const struct nsbox_policy *policy, struct nsbox_slice name,
 			struct nsbox_error *err);
@@ -249,7 +329,12 @@ int nsbox_profile_check(const struct nsbox_policy *policy, struct nsbox_slice na
 int nsbox_profile_apply(const struct nsbox_policy *policy, struct nsbox_slice name,
 			const char *user, struct nsbox_draft *draft, struct nsbox_error *err);
 /* What is wrong with the header itself; 0 if nothing is. */
-int nsbox_section_header_error(const struct nsbox_policy *policy, uint32_t index,
+int nsbox_section_header_error(const struct nsbox_source *source, uint32_t index,
 			       struct nsbox_error *err);
+
+/* merge.c */
+/* The errors of one file, in its order. Negative only for lack of memory. */
+int nsbox_source_errors(const struct nsbox_policy *policy, struct nsbox_source *source,
+			struct nsbox_complaints *complaints, struct nsbox_error *err);
 
 #endif

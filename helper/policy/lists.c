@@ -274,7 +274,7 @@ static int read_env(const struct reader *reader, struct nsbox_slice entry, void 
 	for (i = 0; i < entry.len && is_name_char(entry.s[i], !i); i++)
 		;
 	if (!i || i == entry.len || entry.s[i] != '=')
-		return nsbox_error_say(err, 0, "write NAME=value, \"\\ \" for a blank in the value");
+		return nsbox_error_say(err, 0, "write NAME=value, \"\\ \" for a blank in it");
 	r = unescape(entry, text, err);
 	if (!r)
 		r = nsbox_template_check(text, err);

@@ -8,25 +8,32 @@
 #include "cleanup.h"
 #include "internal.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The end of a name says more than its beginning. */
-static void show_name(const char *file, char *buf, size_t size)
-{
-	size_t len = strlen(file);
+#define SUFFIX ".conf"
 
-	if (len < size)
-		(void)snprintf(buf, size, "%s", file);
-	else
-		(void)snprintf(buf, size, "...%s", file + len - (size - 4));
-	for (; *buf; buf++)
-		if ((unsigned char)*buf < 0x20 || (unsigned char)*buf >= 0x7f)
-			*buf = '?';
+/* "DIR/NAME", which the caller frees; NULL: no memory. */
+static char *join(const char *dir, const char *name)
+{
+	size_t len = strlen(dir), name_len = strlen(name);
+	char *path;
+
+	while (len > 1 && dir[len - 1] == '/')
+		len--;
+	path = malloc(len + name_len + 2);
+	if (!path)
+		return NULL;
+	memcpy(path, dir, len);
+	path[len] = '/';
+	memcpy(path + len + 1, name, name_len + 1);
+	return path;
 }
 
 static int check_trust(int fd, mode_t type, const char *shown, struct stat *ret,
@@ -63,36 +70,21 @@ static int open_error(int code, const char *shown, struct nsbox_error *err)
 	return nsbox_error_set(err, code, "open %s", shown);
 }
 
-static int open_policy(const char *dir, const char *shown, int *ret_fd, struct stat *st,
-		       struct nsbox_error *err)
+/* A directory of the policy. @name is relative to @at, or absolute. */
+static int open_dir(int at, const char *name, const char *shown, struct nsbox_error *err)
 {
-	cleanup_close int dir_fd = -EBADF, fd = -EBADF;
-	char shown_dir[NSBOX_SHOWN_MAX];
+	cleanup_close int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	struct stat st;
 	int r;
 
-	show_name(dir, shown_dir, sizeof(shown_dir));
-	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	/* With O_DIRECTORY a link is "not a directory": find out which it is. */
-	if (dir_fd < 0 && errno == ENOTDIR) {
-		struct stat link;
-
-		errno = !lstat(dir, &link) && S_ISLNK(link.st_mode) ? ELOOP : ENOTDIR;
-	}
-	if (dir_fd < 0)
-		return open_error(errno, shown_dir, err);
-	r = check_trust(dir_fd, S_IFDIR, shown_dir, st, err);
-	if (r < 0)
-		return r;
-	/* O_NONBLOCK: a fifo in its place must not stop every login. */
-	fd = openat(dir_fd, NSBOX_POLICY_FILE,
-		    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 && errno == ENOTDIR)
+		errno = !fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) && S_ISLNK(st.st_mode) ?
+				ELOOP : ENOTDIR;
 	if (fd < 0)
 		return open_error(errno, shown, err);
-	r = check_trust(fd, S_IFREG, shown, st, err);
-	if (r < 0)
-		return r;
-	*ret_fd = take_fd(&fd);
-	return 0;
+	r = check_trust(fd, S_IFDIR, shown, &st, err);
+	return r < 0 ? r : take_fd(&fd);
 }
 
 /* Reads up to @size bytes: one read() unless a signal or a filesystem cuts it short. */
@@ -153,42 +145,208 @@ static int read_policy(int fd, const struct stat *before, const char *shown, cha
 	return 0;
 }
 
-int nsbox_policy_load(const char *dir, struct nsbox_policy **ret_policy, struct nsbox_error *err)
+/* Reads @name in the directory @dir_fd, which is called @dir. */
+static int read_source(int dir_fd, const char *dir, const char *name,
+		       const struct nsbox_filter *filter, struct nsbox_source **ret,
+		       struct nsbox_error *err)
 {
-	cleanup_free char *file = NULL, *text = NULL;
-	cleanup_close int fd = -EBADF;
-	char shown[NSBOX_SHOWN_MAX];
-	size_t len = strlen(dir);
+	/* O_NONBLOCK: a fifo in its place must not stop every login. */
+	cleanup_close int fd = openat(dir_fd, name,
+				      O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	int code = errno, r;
+	cleanup_free char *file = join(dir, name);
+	char shown[NSBOX_SHOWN_MAX], *text = NULL;
 	struct stat st;
-	char *taken;
-	int r;
 
-	while (len > 1 && dir[len - 1] == '/')
-		len--;
-	file = malloc(len + sizeof("/" NSBOX_POLICY_FILE));
 	if (!file)
 		return nsbox_error_set(err, ENOMEM, "reading the policy");
-	memcpy(file, dir, len);
-	memcpy(file + len, "/" NSBOX_POLICY_FILE, sizeof("/" NSBOX_POLICY_FILE));
-	show_name(file, shown, sizeof(shown));
-	r = open_policy(dir, shown, &fd, &st, err);
+	nsbox_show_name(file, shown, sizeof(shown));
+	if (fd < 0)
+		return open_error(code, shown, err);
+	r = check_trust(fd, S_IFREG, shown, &st, err);
+	if (!r)
+		r = read_policy(fd, &st, shown, &text, err);
+	return r < 0 ? r : nsbox_source_parse(file, text, (size_t)st.st_size, filter, ret,
+					       err);
+}
+
+static int add_source(struct nsbox_policy *policy, int dir_fd, const char *dir, const char *name,
+		      struct nsbox_error *err)
+{
+	struct nsbox_source *source = NULL;
+	int r = read_source(dir_fd, dir, name, policy->is_filtered ? &policy->filter : NULL,
+			    &source, err);
+
+	return r < 0 ? r : nsbox_policy_add(policy, source, err);
+}
+
+bool nsbox_policy_is_part(const char *name)
+{
+	size_t len = strlen(name), suffix = strlen(SUFFIX);
+
+	return name[0] != '.' && len > suffix && !strcmp(name + len - suffix, SUFFIX);
+}
+
+static int is_part(const struct dirent *entry)
+{
+	return nsbox_policy_is_part(entry->d_name);
+}
+
+/* In the order of the bytes: strcoll() would let the caller's locale decide. */
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+	return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static int add_parts(struct nsbox_policy *policy, int dir_fd, const char *dir,
+		     struct nsbox_error *err)
+{
+	cleanup_free char *path = join(dir, NSBOX_POLICY_PARTS);
+	struct dirent **list = NULL;
+	char shown[NSBOX_SHOWN_MAX];
+	int fd, n, i, r = 0;
+
+	if (!path)
+		return nsbox_error_set(err, ENOMEM, "reading the policy");
+	nsbox_show_name(path, shown, sizeof(shown));
+	fd = open_dir(dir_fd, NSBOX_POLICY_PARTS, shown, err);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	n = scandirat(fd, ".", &list, is_part, by_name);
+	if (n < 0)
+		r = nsbox_error_set(err, errno, "read %s", shown);
+	for (i = 0; i < n; i++) {
+		if (!r)
+			r = add_source(policy, fd, path, list[i]->d_name, err);
+		free(list[i]);
+	}
+	free(list);
+	(void)nsbox_close(fd);
+	return r;
+}
+
+static int open_users(struct nsbox_policy *policy, int dir_fd, const char *dir,
+		      struct nsbox_error *err)
+{
+	char shown[NSBOX_SHOWN_MAX];
+
+	policy->users_dir = join(dir, NSBOX_POLICY_USERS);
+	if (!policy->users_dir)
+		return nsbox_error_set(err, ENOMEM, "reading the policy");
+	nsbox_show_name(policy->users_dir, shown, sizeof(shown));
+	policy->users_fd = open_dir(dir_fd, NSBOX_POLICY_USERS, shown, err);
+	return policy->users_fd < 0 && policy->users_fd != -ENOENT ? policy->users_fd : 0;
+}
+
+int nsbox_policy_user_source(const struct nsbox_policy *policy, const char *name,
+			     struct nsbox_source **ret, struct nsbox_error *err)
+{
+	struct nsbox_source *source = NULL;
+	char file[NAME_MAX + 1];
+	int r;
+
+	*ret = NULL;
+	if (policy->users_fd < 0 || !name[0] || name[0] == '.' || strchr(name, '/') ||
+	    strlen(name) > NAME_MAX - strlen(SUFFIX))
+		return 0;
+	(void)snprintf(file, sizeof(file), "%s" SUFFIX, name);
+	r = read_source(policy->users_fd, policy->users_dir, file, NULL, &source, err);
 	if (r < 0)
-		return r;
-	r = read_policy(fd, &st, shown, &text, err);
+		return r == -ENOENT ? 0 : r;
+	source->owner = strdup(name);
+	if (!source->owner) {
+		nsbox_source_free(source);
+		return nsbox_error_set(err, ENOMEM, "reading the policy");
+	}
+	*ret = source;
+	return 0;
+}
+
+struct nsbox_policy *nsbox_policy_new(void)
+{
+	struct nsbox_policy *policy = calloc(1, sizeof(*policy));
+
+	if (policy)
+		policy->users_fd = -EBADF;
+	return policy;
+}
+
+int nsbox_policy_add(struct nsbox_policy *policy, struct nsbox_source *source,
+		     struct nsbox_error *err)
+{
+	struct nsbox_source **sources = realloc(policy->sources, (policy->n_sources + 1) *
+						sizeof(struct nsbox_source *));
+
+	if (!sources) {
+		nsbox_source_free(source);
+		return nsbox_error_set(err, ENOMEM, "reading the policy");
+	}
+	policy->sources = sources;
+	policy->sources[policy->n_sources++] = source;
+	return 0;
+}
+
+int nsbox_policy_load(const char *dir, const struct nsbox_subject *subject,
+		      struct nsbox_policy **ret_policy, struct nsbox_error *err)
+{
+	struct nsbox_policy *policy = nsbox_policy_new();
+	cleanup_close int fd = -EBADF;
+	char shown[NSBOX_SHOWN_MAX];
+	int r;
+
+	if (!policy)
+		return nsbox_error_set(err, ENOMEM, "reading the policy");
+	policy->is_filtered = subject != NULL;
+	if (subject)
+		nsbox_filter_make(subject, &policy->filter);
+	nsbox_show_name(dir, shown, sizeof(shown));
+	fd = open_dir(AT_FDCWD, dir, shown, err);
+	r = fd < 0 ? fd : add_source(policy, fd, dir, NSBOX_POLICY_FILE, err);
+	if (!r)
+		r = add_parts(policy, fd, dir, err);
+	if (!r)
+		r = open_users(policy, fd, dir, err);
 	if (r < 0)
-		return r;
-	taken = text;
-	text = NULL;
-	return nsbox_policy_parse(file, taken, (size_t)st.st_size, ret_policy, err);
+		nsbox_policy_free(policy);
+	else
+		*ret_policy = policy;
+	return r;
+}
+
+int nsbox_policy_load_file(const char *file, struct nsbox_policy **ret_policy,
+			   struct nsbox_error *err)
+{
+	struct nsbox_policy *policy = nsbox_policy_new();
+	const char *slash = strrchr(file, '/');
+	cleanup_free char *dir = slash ? strndup(file, (size_t)(slash - file) + (slash == file)) :
+					 strdup(".");
+	cleanup_close int fd = -EBADF;
+	int r;
+
+	if (!policy || !dir) {
+		nsbox_policy_free(policy);
+		return nsbox_error_set(err, ENOMEM, "reading the policy");
+	}
+	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	r = fd < 0 ? nsbox_error_set(err, errno, "open %.100s", dir) :
+		     add_source(policy, fd, dir, slash ? slash + 1 : file, err);
+	if (r < 0)
+		nsbox_policy_free(policy);
+	else
+		*ret_policy = policy;
+	return r;
 }
 
 void nsbox_policy_free(struct nsbox_policy *policy)
 {
+	size_t i;
+
 	if (!policy)
 		return;
-	free(policy->file);
-	free(policy->text);
-	free(policy->sections);
-	free(policy->slots);
+	for (i = 0; i < policy->n_sources; i++)
+		nsbox_source_free(policy->sources[i]);
+	free(policy->sources);
+	free(policy->users_dir);
+	(void)nsbox_close(policy->users_fd);
 	free(policy);
 }

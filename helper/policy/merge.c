@@ -30,83 +30,146 @@ static int apply_builtin(struct nsbox_draft *draft, struct nsbox_error *err)
 static int check_everyone(const struct nsbox_policy *policy, struct nsbox_draft *draft,
 			  struct nsbox_error *err)
 {
-	int r = nsbox_section_apply(policy, 0, draft, NULL, err);
+	int r = 0;
+	size_t i;
 
-	if (r < 0)
-		return r;
-	return policy->first_bad ? nsbox_section_header_error(policy, policy->first_bad, err) : 0;
+	for (i = 0; i < policy->n_sources && r >= 0; i++) {
+		const struct nsbox_source *source = policy->sources[i];
+
+		r = nsbox_section_apply(policy, source, 0, draft, NULL, err);
+		if (!r && source->first_bad)
+			r = nsbox_section_header_error(source, source->first_bad, err);
+	}
+	return r;
 }
 
-static int apply_section(const struct nsbox_policy *policy, uint32_t index,
-			 struct nsbox_draft *draft, struct nsbox_error *err)
+static int apply_section(const struct nsbox_policy *policy, const struct nsbox_source *source,
+			 uint32_t index, struct nsbox_draft *draft, struct nsbox_error *err)
 {
-	int r = nsbox_section_header_error(policy, index, err);
+	int r = nsbox_section_header_error(source, index, err);
 
-	return r < 0 ? r : nsbox_section_apply(policy, index, draft, NULL, err);
+	return r < 0 ? r : nsbox_section_apply(policy, source, index, draft, NULL, err);
 }
 
-/* The section of a name, and the one of its number. A name of digits is a number. */
-static size_t find_both(const struct nsbox_policy *policy, enum nsbox_section_kind kind,
-			const char *name, uint32_t id, uint32_t *found)
+static int apply_defaults(const struct nsbox_policy *policy, struct nsbox_draft *draft,
+			  struct nsbox_error *err)
+{
+	int r = 0;
+	size_t i;
+
+	for (i = 0; i < policy->n_sources && r >= 0; i++)
+		if (policy->sources[i]->defaults)
+			r = apply_section(policy, policy->sources[i], policy->sources[i]->defaults,
+					  draft, err);
+	return r;
+}
+
+/* Sections of one level: which file, and which section of it, in the order that counts. */
+struct places {
+	uint64_t *list;
+	size_t n;
+};
+
+static void find_name(const struct nsbox_policy *policy, enum nsbox_section_kind kind,
+		      const char *name, struct places *found)
+{
+	size_t len = strlen(name), i;
+
+	for (i = 0; i < policy->n_sources; i++) {
+		uint32_t index = nsbox_source_find(policy->sources[i], kind, name, len);
+
+		if (index)
+			found->list[found->n++] = (uint64_t)i << 32 | index;
+	}
+}
+
+/* The sections of a name, and those of its number. A name of digits is a number. */
+static void find_both(const struct nsbox_policy *policy, enum nsbox_section_kind kind,
+		      const char *name, uint32_t id, struct places *found)
 {
 	char number[16];
-	size_t n = 0;
 
 	(void)snprintf(number, sizeof(number), "%u", id);
-	found[n] = nsbox_policy_find(policy, kind, number, strlen(number));
-	n += found[n] != 0;
-	if (name && !nsbox_is_digits(name, strlen(name))) {
-		found[n] = nsbox_policy_find(policy, kind, name, strlen(name));
-		n += found[n] != 0;
-	}
-	return n;
+	find_name(policy, kind, number, found);
+	if (name && !nsbox_is_digits(name, strlen(name)))
+		find_name(policy, kind, name, found);
 }
 
 static int by_place(const void *a, const void *b)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
 	return (x > y) - (x < y);
 }
 
-static int apply_sorted(const struct nsbox_policy *policy, uint32_t *found, size_t n,
+static int apply_sorted(const struct nsbox_policy *policy, struct places *found,
 			struct nsbox_draft *draft, struct nsbox_error *err)
 {
 	size_t i;
 	int r;
 
-	qsort(found, n, sizeof(*found), by_place);
-	for (i = 0; i < n; i++) {
-		if (i && found[i] == found[i - 1])
+	qsort(found->list, found->n, sizeof(*found->list), by_place);
+	for (i = 0; i < found->n; i++) {
+		if (i && found->list[i] == found->list[i - 1])
 			continue;
-		r = apply_section(policy, found[i], draft, err);
+		r = apply_section(policy, policy->sources[found->list[i] >> 32],
+				  (uint32_t)found->list[i], draft, err);
 		if (r < 0)
 			return r;
 	}
+	found->n = 0;
 	return 0;
+}
+
+/* The whole of users.d/NAME.conf: whatever is wrong with it concerns this user. */
+static int apply_user_file(const struct nsbox_policy *policy, const char *name,
+			   struct nsbox_draft *draft, struct nsbox_error *err)
+{
+	struct nsbox_source *source cleanup_source = NULL;
+	int r = nsbox_policy_user_source(policy, name, &source, err);
+	uint32_t i;
+
+	for (i = 0; source && i < source->n_sections && r >= 0; i++)
+		r = apply_section(policy, source, i, draft, err);
+	return r;
+}
+
+static int apply_user_files(const struct nsbox_policy *policy, const struct nsbox_subject *subject,
+			    struct nsbox_draft *draft, struct nsbox_error *err)
+{
+	char number[16];
+	int r;
+
+	(void)snprintf(number, sizeof(number), "%u", subject->uid);
+	r = apply_user_file(policy, number, draft, err);
+	if (!r && !nsbox_is_digits(subject->name, strlen(subject->name)))
+		r = apply_user_file(policy, subject->name, draft, err);
+	return r;
 }
 
 static int apply_sections(const struct nsbox_policy *policy, const struct nsbox_subject *subject,
 			  struct nsbox_draft *draft, struct nsbox_error *err)
 {
-	cleanup_free uint32_t *found = calloc(2 * subject->n_groups + 2, sizeof(*found));
-	size_t n = 0, i;
+	cleanup_free uint64_t *list = calloc((2 * subject->n_groups + 2) * (policy->n_sources + 1),
+					     sizeof(*list));
+	struct places found = { .list = list };
+	size_t i;
 	int r;
 
-	if (!found)
+	if (!list)
 		return nsbox_error_set(err, ENOMEM, "reading the policy");
-	r = policy->defaults ? apply_section(policy, policy->defaults, draft, err) : 0;
+	r = apply_defaults(policy, draft, err);
+	for (i = 0; i < subject->n_groups && !r; i++)
+		find_both(policy, NSBOX_SECTION_GROUP,
+			  subject->group_names ? subject->group_names[i] : NULL,
+			  subject->gids[i], &found);
+	if (!r)
+		r = apply_sorted(policy, &found, draft, err);
 	if (r < 0)
 		return r;
-	for (i = 0; i < subject->n_groups; i++)
-		n += find_both(policy, NSBOX_SECTION_GROUP,
-			       subject->group_names ? subject->group_names[i] : NULL,
-			       subject->gids[i], found + n);
-	r = apply_sorted(policy, found, n, draft, err);
-	if (r < 0)
-		return r;
-	n = find_both(policy, NSBOX_SECTION_USER, subject->name, subject->uid, found);
-	return apply_sorted(policy, found, n, draft, err);
+	find_both(policy, NSBOX_SECTION_USER, subject->name, subject->uid, &found);
+	r = apply_sorted(policy, &found, draft, err);
+	return r < 0 ? r : apply_user_files(policy, subject, draft, err);
 }
 
 static int argument_error(const char *arg, struct nsbox_error *err, const char *why)
@@ -169,17 +232,14 @@ static int apply_profile_argument(const struct nsbox_policy *policy, const char 
 /* "/etc/nsbox/nsbox.conf:12", "pam.d argument", "built-in default" */
 static void show_origin(const struct nsbox_origin *origin, char *buf, size_t size)
 {
-	size_t len;
+	char file[NSBOX_SHOWN_MAX];
 
 	if (!origin->file || !origin->line) {
 		(void)snprintf(buf, size, "%s", origin->section);
 		return;
 	}
-	len = strlen(origin->file);
-	(void)snprintf(buf, size, "%s%s:%u", len < NSBOX_SHOWN_MAX ? "" : "...",
-		       len < NSBOX_SHOWN_MAX ? origin->file :
-					       origin->file + len - (NSBOX_SHOWN_MAX - 4),
-		       origin->line);
+	nsbox_show_name(origin->file, file, sizeof(file));
+	(void)snprintf(buf, size, "%s:%u", file, origin->line);
 }
 
 static int wrong_value(const struct nsbox_draft *draft, enum nsbox_key key,
@@ -376,9 +436,15 @@ static int make_draft(const struct nsbox_policy *policy, const struct nsbox_subj
 		      const char *const *args, size_t n_args, struct nsbox_draft *draft,
 		      struct nsbox_error *err)
 {
+	struct nsbox_filter filter;
 	size_t i;
 	int r;
 
+	/* What was left out for another must not be missing here. */
+	nsbox_filter_make(subject, &filter);
+	if (policy->is_filtered && !nsbox_filter_has(&policy->filter, &filter))
+		return nsbox_error_say(err, 0, "the policy was read for another user: this is a "
+				       "bug of nsbox");
 	r = apply_builtin(draft, err);
 	if (r < 0)
 		return r;
@@ -426,6 +492,27 @@ int nsbox_policy_decide(const struct nsbox_policy *policy, const struct nsbox_su
 	return 0;
 }
 
+/* The same line says it of both, though %u may read differently, or two lines say the same. */
+static bool same_words(const struct nsbox_decision *a, const struct nsbox_decision *b, int key)
+{
+	const struct nsbox_origin *x = &a->origin[key], *y = &b->origin[key];
+
+	if (!x->file || !y->file)
+		return !x->file && !y->file;
+	return (x->line == y->line && strcmp(x->file, y->file) == 0) ||
+	       strcmp(a->text[key], b->text[key]) == 0;
+}
+
+bool nsbox_decision_same(const struct nsbox_decision *a, const struct nsbox_decision *b)
+{
+	bool same = a->action == b->action;
+
+	/* Whom it passes, or denies, by both names has no box to be of two minds about. */
+	for (int key = 0; same && a->action == NSBOX_ACTION_BOX && key < NSBOX_KEY_COUNT; key++)
+		same = same_words(a, b, key);
+	return same;
+}
+
 void nsbox_decision_free(struct nsbox_decision *decision)
 {
 	if (!decision)
@@ -434,32 +521,52 @@ void nsbox_decision_free(struct nsbox_decision *decision)
 	memset(decision, 0, sizeof(*decision));
 }
 
+/* What is wrong with the header and the lines of one section. */
+static int section_errors(const struct nsbox_policy *policy, const struct nsbox_source *source,
+			  uint32_t index, struct nsbox_complaints *complaints,
+			  struct nsbox_error *err)
+{
+	cleanup_arena struct nsbox_arena *arena = nsbox_arena_new();
+	const struct nsbox_section *section = &source->sections[index];
+	const struct nsbox_origin where = {
+		.file = source->file, .line = nsbox_section_line(source, index),
+	};
+	struct nsbox_draft draft = { .arena = arena };
+
+	if (!arena)
+		return nsbox_error_set(err, ENOMEM, "checking the policy");
+	/* Of two equal sections the second is the one too many; 0: there is no other. */
+	if ((section->kind == NSBOX_SECTION_BAD || section->twin < index) &&
+	    nsbox_section_header_error(source, index, err) < 0)
+		nsbox_complain(complaints, &where, err->msg);
+	return nsbox_section_apply(policy, source, index, &draft, complaints, err);
+}
+
+int nsbox_source_errors(const struct nsbox_policy *policy, struct nsbox_source *source,
+			struct nsbox_complaints *complaints, struct nsbox_error *err)
+{
+	uint32_t i;
+	int r = 0;
+
+	nsbox_source_number(source);
+	for (i = 0; i < source->n_sections && r >= 0; i++)
+		r = section_errors(policy, source, i, complaints, err);
+	return r;
+}
+
 size_t nsbox_policy_errors(const struct nsbox_policy *policy,
-			   void (*each)(const char *sentence, void *data), void *data)
+			   void (*each)(const struct nsbox_origin *where, const char *sentence,
+					void *data), void *data)
 {
 	struct nsbox_complaints complaints = { .each = each, .data = data };
+	const struct nsbox_origin nowhere = { .section = "" };
 	struct nsbox_error err;
-	uint32_t i;
+	int r = 0;
+	size_t i;
 
-	for (i = 0; i < policy->n_sections; i++) {
-		cleanup_arena struct nsbox_arena *arena = nsbox_arena_new();
-		struct nsbox_draft draft = { .arena = arena };
-		const struct nsbox_section *section = &policy->sections[i];
-		int r = arena ? 0 : nsbox_error_set(&err, ENOMEM, "checking the policy");
-
-		/* Of two equal sections the second is the one too many. */
-		if (!r && (section->kind == NSBOX_SECTION_BAD || section->twin < i) &&
-		    nsbox_section_header_error(policy, i, &err) < 0) {
-			complaints.n++;
-			each(err.msg, data);
-		}
-		if (!r)
-			r = nsbox_section_apply(policy, i, &draft, &complaints, &err);
-		if (r < 0) {
-			complaints.n++;
-			each(err.msg, data);
-			break;
-		}
-	}
+	for (i = 0; i < policy->n_sources && r >= 0; i++)
+		r = nsbox_source_errors(policy, policy->sources[i], &complaints, &err);
+	if (r < 0)
+		nsbox_complain(&complaints, &nowhere, err.msg);
 	return complaints.n;
 }

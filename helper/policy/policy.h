@@ -14,7 +14,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* The file, the directory of files that come after it, and that of files about one user each. */
 #define NSBOX_POLICY_FILE "nsbox.conf"
+#define NSBOX_POLICY_PARTS "nsbox.conf.d"
+#define NSBOX_POLICY_USERS "users.d"
 
 enum nsbox_action { NSBOX_ACTION_PASS, NSBOX_ACTION_BOX, NSBOX_ACTION_DENY };
 enum nsbox_net { NSBOX_NET_NONE, NSBOX_NET_HOST };
@@ -175,25 +178,43 @@ struct nsbox_decision {
 struct nsbox_policy;
 
 /*
- * Reads DIR/nsbox.conf. Owner root (or the caller's own euid in unit tests),
- * not writable by group or others, a regular file, not a symlink; otherwise
- * refused with a sentence. Errors *inside* the file do not fail here: they are
- * kept per section and refuse, in nsbox_policy_decide(), the subjects they
- * concern ([defaults], a bad section header and text before the first section
- * concern everyone). Only an unreadable file, a file that may not be trusted,
- * or no memory fails.
+ * Reads DIR/nsbox.conf and DIR/nsbox.conf.d/NAME.conf in the order of the names'
+ * bytes, and opens DIR/users.d; both directories may be missing. Names that
+ * begin with a dot or do not end in ".conf" are no policy. Each file and each
+ * directory: owner root (or the caller's own euid in unit tests), not writable
+ * by group or others, no symlink; otherwise refused with a sentence. Errors
+ * *inside* a file do not fail here: they are kept per section and refuse, in
+ * nsbox_policy_decide(), the subjects they concern ([defaults], a bad section
+ * header and text before the first section concern everyone). Only a file that
+ * cannot be read, one that may not be trusted, or no memory fails.
+ *
+ * A file of nsbox.conf.d is as if it stood behind nsbox.conf, but for one thing:
+ * in one file a second section of the same name is a mistake, in another file
+ * it is laid over the first.
+ *
+ * users.d/NAME.conf, or users.d/UID.conf, is about that user only, read when he
+ * is asked about, and the last word on him before the pam.d line. It holds his
+ * keys, with or without [user NAME] above them, and nothing else. Whatever is
+ * wrong with it concerns him alone.
+ *
+ * With a @subject, sections of users and groups that cannot concern him are left
+ * out, which is most of the work of ten thousand: the policy then answers for
+ * him only, and nsbox_policy_decide() refuses anybody else. NULL: all of it.
+ *
  * On success *ret_policy is owned by the caller: nsbox_policy_free().
  */
-int nsbox_policy_load(const char *dir, struct nsbox_policy **ret_policy, struct nsbox_error *err);
+int nsbox_policy_load(const char *dir, const struct nsbox_subject *subject,
+		      struct nsbox_policy **ret_policy, struct nsbox_error *err);
 void nsbox_policy_free(struct nsbox_policy *policy);
 
 /*
  * Decides for @subject and @service. @args are the pam.d line's "key=value"
  * words (exempt_group= already taken out), @n_args of them.
  * Returns 0 and fills *ret; -EINVAL and the sentence with file:line when an
- * error in the policy concerns this subject; -ENOMEM. On failure *ret is
- * untouched. On success free with nsbox_decision_free(); the decision does not
- * need the policy any more.
+ * error in the policy concerns this subject; another negative errno if his file
+ * in users.d cannot be read or trusted; -ENOMEM. On failure *ret is untouched.
+ * On success free with nsbox_decision_free(); the decision does not need the
+ * policy any more.
  *
  * What only a box needs (hostname, rootfs and shell_fallback for this user, and
  * that the values go together) is refused only if the action is NSBOX_ACTION_BOX:
@@ -216,8 +237,9 @@ void nsbox_decision_free(struct nsbox_decision *decision);
 /*
  * Writes the canonical text of everything that shapes a box (all keys but
  * action, deny_message, services, deny_services, log_only and linger; uid,
- * primary gid, user name, home, shell, every group's gid and name, sorted) as NUL-terminated text that
- * the caller frees. Two logins may share a box only if their texts are equal.
+ * primary gid, user name, home, shell, every group's gid and name, sorted) as
+ * NUL-terminated text that the caller frees. Two logins may share a box only if
+ * their texts are equal.
  * NULL: no memory.
  */
 char *nsbox_decision_shape(const struct nsbox_decision *decision,
@@ -227,10 +249,46 @@ char *nsbox_decision_shape(const struct nsbox_decision *decision,
 const char *nsbox_key_name(enum nsbox_key key);
 
 /*
- * The errors of the whole file for `nsbox check` and the log: calls @each with
- * one sentence ("FILE:LINE: ...") per error. Returns how many there were.
+ * The errors of nsbox.conf and nsbox.conf.d, read without a subject: calls @each with one sentence
+ * ("FILE:LINE: ...") per error, and where it is. Returns how many there were.
  */
 size_t nsbox_policy_errors(const struct nsbox_policy *policy,
-			   void (*each)(const char *sentence, void *data), void *data);
+			   void (*each)(const struct nsbox_origin *where, const char *sentence,
+					void *data), void *data);
+
+/*
+ * Reads one file as if it were nsbox.conf, without directories beside it: for
+ * trying a policy before it counts. Otherwise as nsbox_policy_load().
+ */
+int nsbox_policy_load_file(const char *file, struct nsbox_policy **ret_policy,
+			   struct nsbox_error *err);
+
+/*
+ * Does the policy say the same by two names of one uid? The same line, or the
+ * same words in another; %u may read differently.
+ */
+bool nsbox_decision_same(const struct nsbox_decision *a, const struct nsbox_decision *b);
+
+enum nsbox_finding { NSBOX_FINDING_WARNING, NSBOX_FINDING_ERROR };
+
+/* Whom `nsbox check` tells what. */
+struct nsbox_lint {
+	/* Something wrong, or probably not meant. @where has no section, and no file if none. */
+	void (*finding)(enum nsbox_finding kind, const struct nsbox_origin *where,
+			const char *text, void *data);
+	/* A group or a user with a section, or a user with a file (line 0). */
+	void (*named)(bool is_group, const char *name, const struct nsbox_origin *where,
+		      void *data);
+	void *data;
+};
+
+/*
+ * All errors of all files, users.d included, and what the files alone show to
+ * be superfluous: a section of which another file sets every key again, and a
+ * profile that nothing names. Then every group and user there is something
+ * about. The policy was read without a subject. Negative: it could not be done.
+ */
+int nsbox_policy_lint(const struct nsbox_policy *policy, const struct nsbox_lint *to,
+		      struct nsbox_error *err);
 
 #endif

@@ -107,6 +107,19 @@ struct nsbox_quote nsbox_quote_string(const char *s)
 	return nsbox_quote(s, strlen(s));
 }
 
+void nsbox_show_name(const char *file, char *buf, size_t size)
+{
+	size_t len = strlen(file);
+
+	if (len < size)
+		(void)snprintf(buf, size, "%s", file);
+	else
+		(void)snprintf(buf, size, "...%s", file + len - (size - 4));
+	for (; *buf; buf++)
+		if ((unsigned char)*buf < 0x20 || (unsigned char)*buf >= 0x7f)
+			*buf = '?';
+}
+
 bool nsbox_is_digits(const char *s, size_t len)
 {
 	size_t i;

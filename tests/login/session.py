@@ -1,8 +1,10 @@
 #!/usr/bin/python3 -B
 """What the policy gives a session beside its box: words, limits, environment, and its traces in the host's logs."""
 
+import contextlib
 import os
 import re
+import shutil
 
 from common import LOOK, contains, eq, in_box, on_host, policy, restore, setup
 import observe
@@ -227,10 +229,11 @@ def a_flood_is_cut_and_said_and_the_keeper_lives(h):
     code = ("import socket\ns = socket.socket(1, 2); s.connect('/dev/log')\n"
             "for i in range(3000): s.send(b'<38>flood %d' % i)")
     h.enter(s.pid, "python3", "-c", code).check()
-    wait_until(lambda: "flood 500" in h.log_since(mark), 10, "the first lines arrive")
     eq(h.ssh("alice", "echo in").out, "in\n", "a login beside the flood")
-    lines = h.log_since(mark).count("flood ")
-    assert 500 <= lines <= 1000, f"{lines} lines"
+    # The host's syslog may lose some, but none that comes after the first thousand gets there.
+    numbers = [int(n) for n in re.findall(r"flood (\d+)", h.log_since(mark))]
+    assert numbers and max(numbers) < 1000, f"{len(numbers)} lines, up to {max(numbers, default=None)}"
+    s.close()
 
 
 @test
@@ -258,6 +261,61 @@ def list_marks_a_box_whose_policy_changed(h):
     eq(sorted(listed(h)), ["changed", "same"], "POLICY after a change that does not concern alice")
     s.close()
     t.close()
+
+
+# ------------------------------------------------------------ what ends a session from outside
+
+def logind_says(h, name, state):
+    """As logind does: a new file, renamed."""
+    h.write(f"/run/systemd/sessions/.{name}", f"# This is private data. Do not parse.\nUID=1001\nUSER=alice\nSTATE={state}\n")
+    os.rename(f"/run/systemd/sessions/.{name}", f"/run/systemd/sessions/{name}")
+
+
+@contextlib.contextmanager
+def logind(h):
+    """Sessions have an XDG_SESSION_ID before our module is asked, as pam_systemd gives it."""
+    os.makedirs("/run/systemd/sessions", exist_ok=True)
+    logind_says(h, "c7", "active")
+    before = observe.read("/etc/environment")
+    h.write("/etc/environment", "XDG_SESSION_ID=c7\n")     # pam_env's, in Debian's stack of sshd
+    try:
+        yield
+    finally:
+        h.write("/etc/environment", before)
+        shutil.rmtree("/run/systemd/sessions")
+
+
+@test
+def loginctl_terminate_session_ends_it(h):
+    with logind(h):
+        s = h.session("alice")
+        logind_says(h, "c7", "online")
+        h.ssh("bob", "true").check()
+        eq(h.enter(s.pid, "true").code, 0, "the session goes on")
+        logind_says(h, "c7", "closing")
+        wait_until(lambda: not observe.boxed(), 8, "the box is gone")
+        s.drop()
+
+
+@test
+def a_session_that_logind_forgets_ends(h):
+    with logind(h):
+        s = h.session("alice")
+        os.unlink("/run/systemd/sessions/c7")
+        wait_until(lambda: not observe.boxed(), 8, "the box is gone")
+        s.drop()
+
+
+@test
+def a_removed_user_s_box_ends(h):
+    h.add_user("eve", 1777, groups=["nsbox"])
+    s = h.session("eve")
+    t = h.session("alice")
+    h.run(["userdel", "--force", "eve"])
+    wait_until(lambda: [p for p in observe.inits()] and len(observe.inits()) == 1, 5, "eve's box is gone")
+    h.wait_for_log("eve is no user any more")
+    t.close()
+    s.drop()
 
 
 main(setup, before_each=restore)

@@ -25,14 +25,18 @@ static struct nsbox_subject TEST_UNUSED alice(void)
 
 static struct nsbox_policy TEST_UNUSED *parse_bytes(const char *text, size_t size)
 {
-	struct nsbox_policy *policy = NULL;
+	struct nsbox_policy *policy = nsbox_policy_new();
+	struct nsbox_source *source = NULL;
 	char *copy = malloc(size + 1);
 
-	if (!copy)
+	if (!policy || !copy)
 		return NULL;
 	memcpy(copy, text, size);
-	if (nsbox_policy_parse("/etc/nsbox/nsbox.conf", copy, size, &policy, NULL) < 0)
+	if (nsbox_source_parse("/etc/nsbox/nsbox.conf", copy, size, NULL, &source, NULL) < 0 ||
+	    nsbox_policy_add(policy, source, NULL) < 0) {
+		nsbox_policy_free(policy);
 		return NULL;
+	}
 	return policy;
 }
 

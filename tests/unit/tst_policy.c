@@ -13,7 +13,7 @@ static void load_fails(const char *dir, int code, const char *part, const char *
 	struct nsbox_policy *policy = NULL;
 	struct nsbox_error err = { 0 };
 
-	EQ(nsbox_policy_load(dir, &policy, &err), -code, what);
+	EQ(nsbox_policy_load(dir, NULL, &policy, &err), -code, what);
 	HAS(err.msg, part, "  ... and says so");
 	OK(!policy && strlen(err.msg) < NSBOX_ERROR_MAX - 1, "  ... within 255 bytes, no policy");
 	nsbox_policy_free(policy);
@@ -95,7 +95,7 @@ static void test_contents(const char *dir, const char *file)
 	load_fails(dir, EFBIG, "larger than 16 MiB", "a file that is no policy");
 	write_file(file, "[user alice]\naction = box\n");
 	(void)snprintf(slashes, sizeof(slashes), "%s//", dir);
-	EQ(nsbox_policy_load(slashes, &policy, &err), 0, "a good file loads");
+	EQ(nsbox_policy_load(slashes, &subject, &policy, &err), 0, "a good file loads");
 	if (!policy)
 		return;
 	EQ(nsbox_policy_decide(policy, &subject, "sshd", NULL, 0, &d, &err), 0, "and answers");
@@ -188,12 +188,14 @@ static void test_line_length(void)
 
 /* --- sentences fit, whatever the input ------------------------------------- */
 
-static void check_sentence(const char *sentence, void *data)
+static void check_sentence(const struct nsbox_origin *where, const char *sentence, void *data)
 {
 	const unsigned char *s = (const unsigned char *)sentence;
 	unsigned int *bad = data;
 	size_t len = strlen(sentence);
 
+	if (where && (!where->file || strcmp(where->file, "/etc/nsbox/nsbox.conf") != 0))
+		++*bad;
 	if (len >= NSBOX_ERROR_MAX - 1 || nsbox_text_check(sentence, len) != NSBOX_TEXT_GOOD)
 		++*bad;
 	for (; *s; s++)
@@ -269,7 +271,7 @@ static void test_mutations(void)
 			continue;
 		(void)nsbox_policy_errors(policy, check_sentence, &bad);
 		if (nsbox_policy_decide(policy, &subject, "sshd", NULL, 0, &d, &err) < 0)
-			check_sentence(err.msg, &bad);
+			check_sentence(NULL, err.msg, &bad);
 		nsbox_decision_free(&d);
 		nsbox_policy_free(policy);
 	}
@@ -282,10 +284,16 @@ struct sentences {
 	char text[4096];
 };
 
-static void collect(const char *sentence, void *data)
+static void collect(const struct nsbox_origin *where, const char *sentence, void *data)
 {
 	struct sentences *all = data;
 	size_t used = strlen(all->text);
+	char place[64];
+
+	/* "FILE:LINE: " in front, as where says it. */
+	(void)snprintf(place, sizeof(place), "%s:%u: ", where->file, where->line);
+	if (strncmp(sentence, place, strlen(place)) != 0)
+		sentence = "another place";
 
 	(void)snprintf(all->text + used, sizeof(all->text) - used, "%s\n", sentence);
 }

@@ -177,8 +177,9 @@ static void check_row(const struct row *row, const struct nsbox_policy *policy, 
 	nsbox_decision_free(&d);
 }
 
-static void ignore(const char *sentence, void *data)
+static void ignore(const struct nsbox_origin *where, const char *sentence, void *data)
 {
+	(void)where;
 	(void)sentence;
 	(void)data;
 }

@@ -1,0 +1,249 @@
+#!/usr/bin/python3 -B
+"""nsbox check and nsbox explain --json: what is wrong with a policy, before a login finds out."""
+
+import json
+import os
+import shutil
+
+from common import POLICY, contains, eq, restore, setup
+from tap import lacks, main, test
+
+ETC = "/etc/nsbox"
+CLEAN, WARNINGS, ERRORS = 0, 3, 4
+
+
+def check(h, *argv):
+    """(exit code, {(level, file below /etc/nsbox or None, line or None): message})"""
+    r = h.run(["nsbox", "check", "--json", *argv])
+    eq(r.err, "", "stderr")
+    answer = json.loads(r.out)
+    eq(sorted(answer), ["errors", "findings", "warnings"], "members")
+    found = {}
+    for f in answer["findings"]:
+        eq(sorted(f), ["file", "level", "line", "message"], "members of a finding")
+        file = os.path.relpath(f["file"], ETC) if f["file"] else None
+        found[f["level"], file, f["line"]] = f["message"]
+    places = [(f["file"] or "", f["line"] or 0) for f in answer["findings"]]
+    eq(places, sorted(places), "order of the findings")
+    levels = [f["level"] for f in answer["findings"]]
+    eq((answer["errors"], answer["warnings"]), (levels.count("error"), levels.count("warning")), "counts")
+    eq(r.code, ERRORS if answer["errors"] else WARNINGS if levels else CLEAN, "exit code")
+    eq(h.run(["nsbox", "check", *argv]).code, r.code, "exit code without --json")
+    return found
+
+
+def only(h, *argv):
+    found = check(h, *argv)
+    eq(len(found), 1, f"findings: {found}")
+    return list(found.items())[0]
+
+
+def explain(h, *argv):
+    r = h.run(["nsbox", "explain", "--json", *argv])
+    return r.code, json.loads(r.out)
+
+
+# ------------------------------------------------------------ check
+
+@test
+def a_good_policy_is_clean_and_says_nothing(h):
+    r = h.run(["nsbox", "check"])
+    eq((r.code, r.out, r.err), (CLEAN, "", ""), "code, stdout, stderr")
+    eq(check(h), {}, "findings")
+
+
+@test
+def every_error_is_found_with_file_line_and_what_to_write(h):
+    h.policy(POLICY + "[user alice]\nhostnam = x\npids_max = 3\n")
+    h.write(f"{ETC}/nsbox.conf.d/10.conf", "[user bob]\nnet = moon\n")
+    h.write(f"{ETC}/users.d/carol.conf", "[user alice]\n")
+    h.write(f"{ETC}/users.d/not-yet.conf", "[defaults]\n")
+    found = check(h)
+    contains(found["error", "users.d/not-yet.conf", 1], "this file is about not-yet")
+    del found["warning", "users.d/not-yet.conf", None]
+    contains(found["error", "nsbox.conf", 8], "did you mean hostname?")
+    contains(found["error", "nsbox.conf", 9], "write a number from 10")
+    contains(found["error", "nsbox.conf.d/10.conf", 2], "write none or host")
+    contains(found["error", "users.d/carol.conf", 1], "this file is about carol")
+    eq(len(found), 5, f"findings: {found}")
+    r = h.run(["nsbox", "check"])
+    contains(r.out, f"{ETC}/nsbox.conf:8: error: unknown key")
+    contains(r.out, "5 errors, 1 warning\n")
+
+
+@test
+def a_section_that_another_file_sets_again_is_shadowed(h):
+    h.policy(POLICY + "[user alice]\npids_max = 100\n[user bob]\npids_max = 100\npty_max = 3\n"
+             "[user carol]\ncaps = chown\n")
+    h.write(f"{ETC}/nsbox.conf.d/10.conf", "[user bob]\npids_max = 200\n[user carol]\ncaps = +kill\n")
+    eq(check(h), {}, "findings where a key is left, or changed and not replaced")
+    h.write(f"{ETC}/users.d/alice.conf", "pids_max = 200\nhostname = a\n")
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("warning", "nsbox.conf", 7), "level, file and line")
+    contains(message, "users.d/alice.conf")
+
+
+@test
+def a_profile_that_nothing_names_is_said(h):
+    h.policy(POLICY + "[profile lab]\npids_max = 100\n[profile idle]\npids_max = 100\n")
+    h.write(f"{ETC}/users.d/bob.conf", "profile = lab\n")
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("warning", "nsbox.conf", 9), "level, file and line")
+    contains(message, "no section names this profile")
+
+
+@test
+def groups_and_users_that_do_not_exist_are_said(h):
+    h.policy(POLICY + "[user nosuch]\n[group nosuch]\n[user 4711]\n[group 4711]\n[user 1001]\n")
+    h.write(f"{ETC}/users.d/nobody-here.conf", "pids_max = 20\n")
+    found = check(h)
+    for line, text in ((7, "no user nosuch"), (8, "no group nosuch"), (9, "no user 4711"), (10, "no group 4711")):
+        contains(found["warning", "nsbox.conf", line], text)
+    contains(found["warning", "users.d/nobody-here.conf", None], "no user nobody-here")
+    eq(len(found), 5, f"findings: {found}")
+
+
+@test
+def an_image_that_is_not_there_or_has_no_shell(h):
+    h.policy(POLICY + "[user alice]\nrootfs = /srv/image\n")
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("error", "nsbox.conf", 8), "level, file and line")
+    contains(message, "/srv/image")
+    os.makedirs("/srv/image/usr/bin")
+    contains(only(h)[1], "no shell_fallback")
+    # A link that leads out of the image, by the host's reading, leads to its own /usr/bin.
+    os.symlink("/usr/bin", "/srv/image/bin")
+    contains(only(h)[1], "no shell_fallback")
+    h.write("/srv/image/usr/bin/sh", "", 0o755)
+    eq(check(h), {}, "findings of an image with /bin/sh")
+    h.policy(POLICY + "[user alice]\nrootfs = /srv/image\nshell_fallback = none\n")
+    contains(only(h)[1], "the shell of alice")
+
+
+@test
+def a_writable_root_wants_a_memory_max(h):
+    os.makedirs("/srv/image/bin")
+    h.write("/srv/image/bin/sh", "", 0o755)
+    text = POLICY + "[group students]\nrootfs = /srv/image\nrootfs_mode = ephemeral\n"
+    h.policy(text)
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("error", "nsbox.conf", 9), "level, file and line")
+    contains(message, "write memory_max")
+    h.policy(text + "memory_max = none\n")
+    contains(only(h)[1], "write memory_max")
+    h.policy(text + "memory_max = 1G\n")
+    eq(check(h), {}, "findings")
+
+
+@test
+def an_id_range_with_somebody_in_it(h):
+    h.policy(POLICY + "[user alice]\nid_range = 700000-900000\n")
+    h.write("/etc/subuid", "bob:600000:65536\n")
+    eq(check(h), {}, "findings beside a range")
+    h.write("/etc/subuid", "bob:600000:65536\ncarol:899999:65536\n")
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("warning", "nsbox.conf", 8), "level, file and line")
+    contains(message, "/etc/subuid gives 899999-965534 of it to carol")
+    h.policy(POLICY)
+    h.write("/etc/passwd", open("/etc/passwd").read() + "far:x:600000:600000::/home/far:/bin/sh\n")
+    contains(only(h)[1], "uid 600000 of far")
+
+
+@test
+def two_names_of_one_uid_with_different_policies(h):
+    h.write("/etc/passwd", open("/etc/passwd").read() + "alias:x:1001:1001::/home/alice:/bin/sh\n")
+    h.write("/etc/group", open("/etc/group").read().replace("nsbox:x:1500:", "nsbox:x:1500:alias,"))
+    eq(check(h), {}, "findings of one policy")
+    h.policy(POLICY + "[user alias]\npids_max = 4000\n")
+    message = only(h)[1]
+    contains(message, "one uid, 1001")
+    contains(message, "make it the same")
+
+
+@test
+def a_file_can_be_checked_before_it_counts(h):
+    h.policy("nonsense\n")
+    h.write("/root/new.conf", POLICY)
+    eq(check(h, "/root/new.conf"), {}, "findings")
+    h.write("/root/new.conf", POLICY + "[user alice]\naction = perhaps\n")
+    r = h.run(["nsbox", "check", "/root/new.conf"])
+    eq(r.code, ERRORS, "exit code")
+    contains(r.out, "/root/new.conf:8: error: ")
+    eq(h.run(["nsbox", "check", "a", "b"]).code, 2, "exit code of a wrong command line")
+
+
+@test
+def a_policy_that_may_not_be_trusted_is_an_error(h):
+    os.chmod(f"{ETC}/nsbox.conf", 0o666)
+    contains(only(h)[1], "writable by everyone")
+    os.unlink(f"{ETC}/nsbox.conf")
+    contains(only(h)[1], "is missing")
+
+
+# ------------------------------------------------------------ explain --json
+
+@test
+def explain_json_has_every_key_with_its_origin(h):
+    h.policy(POLICY + "[user alice]\nprofile = lab\npids_max = 77\n[profile lab]\nhostname = %u-lab\n")
+    h.write(f"{ETC}/users.d/alice.conf", "pids_max = 78\n")
+    code, answer = explain(h, "alice", "--service", "su")
+    eq(code, 0, "exit code")
+    eq((answer["user"], answer["uid"], answer["service"], answer["action"], answer["would"]),
+       ("alice", 1001, "su", "box", "box"), "who and what")
+    eq(answer["keys"]["pids_max"], {
+        "value": "78",
+        "from": {"file": f"{ETC}/users.d/alice.conf", "line": 1, "section": "[user alice]"},
+        "over": {"file": f"{ETC}/nsbox.conf", "line": 9, "section": "[user alice]"}}, "pids_max")
+    eq(answer["keys"]["hostname"]["value"], "alice-lab", "hostname")
+    eq(answer["keys"]["hostname"]["from"]["section"], "[profile lab] of [user alice]", "where it is from")
+    eq(answer["keys"]["net"], {"value": "none", "from": {"file": None, "line": None, "section": "built-in default"},
+                               "over": None}, "net")
+    text = h.run(["nsbox", "explain", "alice"]).check().out
+    for key in answer["keys"]:
+        assert any(line.split()[:1] == [key] for line in text.splitlines()), f"no line for {key} in:\n{text}"
+
+
+@test
+def explain_json_of_odd_text_is_json(h):
+    h.policy(POLICY + "[user alice]\ndeny_message = \"a\\b\" \u20ac /%h\naction = deny\n".replace('= "', "= x\""))
+    code, answer = explain(h, "alice")
+    eq((code, answer["action"]), (0, "deny"), "code and action")
+    eq(answer["deny_message"], 'x"a\\b" \u20ac //home/alice', "deny_message")
+
+
+@test
+def explain_json_says_what_log_only_keeps_from_happening(h):
+    h.policy(POLICY + "[user alice]\nlog_only = yes\n")
+    answer = explain(h, "alice")[1]
+    eq((answer["action"], answer["would"]), ("pass", "box"), "action and would")
+    contains(answer["reason"], "log_only, would box")
+
+
+@test
+def explain_json_of_a_refused_user_is_json_too(h):
+    h.policy(POLICY + "[user alice]\nhostnam = x\n")
+    code, answer = explain(h, "alice")
+    eq((code, sorted(answer)), (1, ["error", "service", "user"]), "code and members")
+    contains(answer["error"], "nsbox.conf:8")
+    lacks(answer["error"], "\x1b")
+
+
+KEPT = ("/etc/passwd", "/etc/group", "/etc/subuid")
+
+
+def before_each(h):
+    for file in KEPT:
+        if not os.path.exists(file + ".kept"):
+            if os.path.exists(file):
+                shutil.copy2(file, file + ".kept")
+            else:
+                h.write(file + ".kept", "")
+        shutil.copy2(file + ".kept", file)
+    for tree in (f"{ETC}/nsbox.conf.d", f"{ETC}/users.d", "/srv/image"):
+        shutil.rmtree(tree, ignore_errors=True)
+    restore(h)
+    for tree in (f"{ETC}/nsbox.conf.d", f"{ETC}/users.d"):
+        os.makedirs(tree)
+
+
+main(setup, before_each=before_each)
