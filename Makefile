@@ -233,7 +233,7 @@ demo: deps
 DEPS := gcc libc6-dev make libpam0g-dev libseccomp-dev libcap2-bin openssh-server \
 	openssh-client sudo cron python3 procps iproute2 util-linux busybox-static strace \
 	bubblewrap tmux vim less git keyutils e2fsprogs libcap-dev gcc-multilib pamtester \
-	scdoc man-db groff
+	scdoc man-db groff-base
 deps:
 	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(DEPS) 2>/dev/null | \
 		awk '$$2 == "installed" { print $$1 }' | sort > $(or $(TMPDIR),/tmp)/nsbox-have.$$$$; \

@@ -19,7 +19,6 @@ from observe import wait_until
 from tap import contains, eq, lacks, main, skip, test
 
 EXAMPLES = os.path.join(host.REPO, "conf/examples")
-LAB = "/srv/images/debian"      # a Debian, reached by this name in the throwaway host
 CONNECT = "python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", 22), 3); print(\"connected\")'"
 
 try:
@@ -48,13 +47,18 @@ def comments(name):
     return "\n".join(line[1:] for line in example(name).splitlines() if line.startswith("#"))
 
 
-def use(h, name):
-    """The file is the policy, and its comments are followed."""
+def with_our_image(name):
+    """The file with the one change that there has to be."""
     text = example(name)
     assert text, f"there is no conf/examples/{name}.conf"
     if re.search(r"^rootfs = /", text, re.M) and not DEBIAN:
         skip("there is no image here")
-    h.policy(re.sub(r"^rootfs = /\S+$", f"rootfs = {DEBIAN}/root", text, flags=re.M))
+    return re.sub(r"^rootfs = /\S+$", f"rootfs = {DEBIAN}/root", text, flags=re.M)
+
+
+def use(h, name):
+    """The file is the policy, and its comments are followed."""
+    h.policy(with_our_image(name))
     for service in list(h._pam_d):
         h.disable(service)
     enabled = re.findall(r"^\s+nsbox enable (\S+)(.*)$", comments(name), re.M)
@@ -104,7 +108,7 @@ def nsbox_check_has_nothing_to_say_about_any_of_them(h):
     names = sorted(os.path.basename(path)[:-5] for path in glob.glob(f"{EXAMPLES}/*.conf"))
     eq(len(names), 6, f"examples: {names}")
     for name in names:
-        h.policy(re.sub(r"^rootfs = /\S+$", f"rootfs = {DEBIAN}/root", example(name), flags=re.M))
+        h.policy(with_our_image(name))
         r = h.run(["nsbox", "check"])
         eq((r.code, r.out.strip(), r.err), (0, "", ""), f"nsbox check of {name}.conf")
 
@@ -113,7 +117,7 @@ def nsbox_check_has_nothing_to_say_about_any_of_them(h):
 def each_boxes_whom_it_is_for_and_passes_everybody_else(h):
     for name, user in (("shell-host", "bob"), ("sftp-only", "north"), ("student-lab", "stu"),
                        ("persistent-debian", "dora"), ("guests", "guest"), ("gpu", "gina")):
-        h.policy(re.sub(r"^rootfs = /\S+$", f"rootfs = {DEBIAN}/root", example(name), flags=re.M))
+        h.policy(with_our_image(name))
         r = h.run(["nsbox", "explain", user]).check()
         contains(r.out.splitlines()[0], "through sshd: box", f"{name}.conf, {user}")
         contains(h.run(["nsbox", "explain", "carol"]).check().out.splitlines()[0], "through sshd: pass", f"{name}.conf, carol")
@@ -126,7 +130,7 @@ def shell_host_users_see_nobody_but_themselves(h):
     use(h, "shell-host")
     h.start(h.ssh_argv("eve", "sleep 4711"))
     wait_until(lambda: [p for p in observe.boxed() if "4711" in p.cmdline], 10, "eve is logged in")
-    out = boxed_session(h, "bob", "ls -x /home", "ps -eo user=,args=", "getent passwd eve || echo unknown", "hostname")
+    out = boxed_session(h, "bob", "ls -x /home", "ps -eo user=,args=", "getent passwd 1101 || echo unknown", "hostname")
     contains(out, "\nbob\n", "/home")
     lacks(out, "eve", "what bob sees")
     lacks(out, "4711", "what bob sees")

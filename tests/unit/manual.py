@@ -14,14 +14,16 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 REPO = os.path.realpath(os.path.join(HERE, "../.."))
 sys.path.insert(0, os.path.join(HERE, "../lib"))
-from tap import contains, eq, main, test
+from tap import contains, eq, main, skip, test
 
 PAGES = ("nsbox.1", "nsbox.conf.5", "nsbox.7", "nsbox-keeper.8", "pam_nsbox.8")
 # What begins so in the code is a file that an administrator may meet.
 FILES = r"/(?:etc|run|var|usr|lib|dev/log)\b"
 # What of these is not for the manual, and why.
 NOT_FILES = {
-    r"/run/user/%": "the session's runtime directory, in pam_nsbox(8) as /run/user/UID",
+    r"/etc/pam\.d/.+|/usr/lib/pam\.d/.+": "the file of a service",
+    r".*\.new": "a file that takes the place of another at once",
+    r"/run/systemd/(system|sessions/.*)": "systemd's own",
     r"/etc/%.*": "a name of the table in etc.c",
     r"/etc/mtab": "a link of every system",
     r"/(usr/)?lib(32|64|x32)?(/.*security)?": "where libpam may be",
@@ -164,6 +166,12 @@ def every_option_is_in_the_page(_):
 
 
 @test
+def the_options_of_the_keeper_are_in_its_page(_):
+    for option in re.findall(r'"(--[a-z-]+)"', one("helper/keeper/main.c")):
+        assert re.search(rf"^\*{option}\*$", raw("nsbox-keeper.8"), re.M), f"{option} is not in nsbox-keeper(8)"
+
+
+@test
 def every_exit_status_is_listed(_):
     said = re.findall(r"\*(\d+)\*", section("nsbox.1", "EXIT STATUS"))
     codes = re.findall(r"NSBOX_EXIT_\w+ = (\d+)", one("helper/cli/cli.h"))
@@ -279,10 +287,17 @@ def what_is_installed_is_in_a_page(_):
 
 def build(directory):
     """Every page built by the Makefile; returns {name: path}."""
-    assert shutil.which("scdoc"), "there is no scdoc: apt-get install scdoc"
-    r = subprocess.run(["make", "-s", "-C", REPO, f"BUILD={directory}", "man"], capture_output=True, text=True)
-    assert r.returncode == 0, r.stderr
+    for program in ("scdoc", "man", "groff"):
+        if not shutil.which(program):
+            skip(f"there is no {program}")
+    make("man", f"BUILD={directory}")
     return {name: f"{directory}/man/{name}" for name in os.listdir(f"{directory}/man")}
+
+
+def make(*words):
+    """make as from a shell, whatever make this is started by."""
+    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS")}
+    return quiet(["make", "-s", "-C", REPO, *words], env=env)
 
 
 def quiet(argv, **more):
@@ -326,20 +341,23 @@ def every_page_that_is_named_is_there_and_names_agree(_):
 def make_install_installs_what_uninstall_removes(_):
     with tempfile.TemporaryDirectory() as directory:
         os.makedirs(f"{directory}/build")
-        words = [f"BUILD={directory}/build", "PREFIX=/usr", f"DESTDIR={directory}/to", "PAMDIR=/lib/security"]
+        places = {"BUILD": directory + "/build", "DESTDIR": directory + "/to", "PREFIX": "/usr", "PAMDIR": "/lib/security",
+                  "LIBEXECDIR": "/usr/libexec", "BINDIR": "/usr/bin", "MANDIR": "/usr/share/man", "SYSCONFDIR": "/etc",
+                  "DOCDIR": "/usr/share/doc/nsbox", "COMPLETIONS": "/usr/share/bash-completion/completions"}
+        words = [f"{name}={place}" for name, place in places.items()]
         # What the programs are does not matter here.
         for name in ("pam_nsbox.so", "nsbox-keeper", "nsbox"):
             open(f"{directory}/build/{name}", "w").close()
         build(f"{directory}/build")
         fake = ["-o", f"{directory}/build/pam_nsbox.so", "-o", f"{directory}/build/nsbox-keeper",
                 "-o", f"{directory}/build/nsbox"]
-        quiet(["make", "-s", "-C", REPO, *fake, *words, "install"])
+        make(*fake, *words, "install")
         for name in PAGES:
             assert os.path.exists(f"{directory}/to/usr/share/man/man{name[-1]}/{name}"), f"{name} is not installed"
         for path in glob.glob(f"{REPO}/conf/examples/*"):
             there = f"{directory}/to/usr/share/doc/nsbox/examples/{os.path.basename(path)}"
             assert os.path.exists(there), f"{there} is not installed"
-        quiet(["make", "-s", "-C", REPO, *fake, *words, "uninstall"])
+        make(*fake, *words, "uninstall")
         left = [os.path.join(d, f) for d, _, files in os.walk(f"{directory}/to") for f in files]
         eq(left, [f"{directory}/to/etc/nsbox/nsbox.conf"], "files that uninstall left")
 
