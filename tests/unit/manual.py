@@ -161,8 +161,12 @@ def every_verb_has_a_synopsis_and_a_section(_):
 def every_option_is_in_the_page(_):
     verbs()
     options = {o for text in source("helper/cli/*.c").values() for o in re.findall(r'"(--[a-z-]+)"', text)}
+    synopsis, explained = section("nsbox.1", "SYNOPSIS"), section("nsbox.1", "VERBS")
     for option in sorted(options):
-        assert re.search(rf"(?<![-\w]){option}\b", raw("nsbox.1")), f"{option} is not in nsbox(1)"
+        assert re.search(rf"(?<![-\w]){option}\b", synopsis), f"{option} is not in the synopsis"
+        # In a sentence or as a term; or it is what a section is about.
+        assert option == "--help" or re.search(rf"^## nsbox \w+ {option}$|^[^#\n]*\*{option}\*", explained, re.M), \
+            f"{option} is not explained"
 
 
 @test
