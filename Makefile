@@ -95,7 +95,7 @@ $(BUILD)/nsbox-keeper: $(call objects,$(KEEPER) $(SAN_OPTIONS))
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
 
-# The seccomp filter is compiled here, once, for the machine that builds.
+# The seccomp filters are compiled here, once, for the machine that builds.
 $(BUILD)/filter/filter.inc: helper/filter/main.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)
@@ -104,7 +104,12 @@ $(BUILD)/filter/filter.inc: helper/filter/main.c $(BUILD)/flags
 	$(Q)$(if $(SAN),$(SAN_ENV)) $(@D)/generate > $@.new
 	$(Q)mv $@.new $@
 
-$(BUILD)/helper/box/filter.o: $(BUILD)/filter/filter.inc
+$(BUILD)/filter/nested.inc: $(BUILD)/filter/filter.inc
+	$(call say,GEN,$@)
+	$(Q)$(if $(SAN),$(SAN_ENV)) $(@D)/generate nested > $@.new
+	$(Q)mv $@.new $@
+
+$(BUILD)/helper/box/filter.o: $(BUILD)/filter/filter.inc $(BUILD)/filter/nested.inc
 
 $(BUILD)/nsbox: $(call objects,$(CLI) $(SAN_OPTIONS))
 	$(call say,LINK,$@)
@@ -179,7 +184,8 @@ $(BUILD)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(TESTABLE) $(BUILD)/flags
 	$(Q)$(FUZZ_CC) $(filter-out -MMD -MP -D_FORTIFY_SOURCE=2 -fsanitize=%,$(OWN_CFLAGS)) -g -O1 \
 		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< $(TESTABLE)
 
-# New inputs go to $(BUILD)/corpus; what of them is worth keeping, `make fuzz-merge` says.
+# New inputs go to $(BUILD)/corpus; `make fuzz-merge` puts what is worth keeping into
+# $(BUILD)/corpus/merged: the fewest inputs that reach every line that any of them reaches.
 fuzz: $(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,$(FUZZ))
 	@for name in $(FUZZ); do mkdir -p $(BUILD)/corpus/$$name; \
 		$(BUILD)/tests/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -max_len=8192 \
@@ -187,8 +193,9 @@ fuzz: $(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,$(FUZZ))
 			$(BUILD)/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
 
 fuzz-merge: $(patsubst %,$(BUILD)/tests/fuzz/fuzz_%,$(FUZZ))
-	@for name in $(FUZZ); do rm -rf $(BUILD)/corpus/merged; mkdir -p $(BUILD)/corpus/merged $(BUILD)/corpus/$$name; \
-		$(BUILD)/tests/fuzz/fuzz_$$name -merge=1 $(BUILD)/corpus/merged \
+	@for name in $(FUZZ); do rm -rf $(BUILD)/corpus/merged; \
+		mkdir -p $(BUILD)/corpus/merged $(BUILD)/corpus/$$name; \
+		$(BUILD)/tests/fuzz/fuzz_$$name -set_cover_merge=1 -use_counters=0 $(BUILD)/corpus/merged \
 			tests/fuzz/corpus/$$name $(BUILD)/corpus/$$name || exit 1; done
 
 # The real thing: each program makes a throwaway host of its own. root only.
@@ -233,6 +240,7 @@ demo: deps
 DEPS := gcc libc6-dev make libpam0g-dev libseccomp-dev libcap2-bin openssh-server \
 	openssh-client sudo cron python3 procps iproute2 util-linux busybox-static strace \
 	bubblewrap tmux vim less git keyutils e2fsprogs libcap-dev gcc-multilib pamtester \
+	erofs-utils squashfs-tools mmdebstrap fuse-overlayfs uidmap \
 	scdoc man-db groff-base
 deps:
 	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(DEPS) 2>/dev/null | \
@@ -242,7 +250,7 @@ deps:
 	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -q -y --no-install-recommends $$missing; }
 
-CI_DEPS := clang mmdebstrap qemu-system-x86 build-essential debhelper lintian
+CI_DEPS := clang qemu-system-x86 build-essential debhelper lintian podman crun
 ci-deps:
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(CI_DEPS)
 

@@ -22,6 +22,8 @@
 #define NSBOX_D_usernsmax 0x0800u	/* user.max_user_namespaces = 0 inside */
 #define NSBOX_D_symlink 0x1000u		/* no symlink followed in a user's tree */
 #define NSBOX_D_groups 0x2000u		/* groups of the host dropped at the join */
+#define NSBOX_D_place 0x4000u		/* no symlink followed to where a bind goes */
+#define NSBOX_D_device 0x8000u		/* no device that the user cannot open outside */
 
 #ifdef NSBOX_WITHOUT
 #define NSBOX_DEFENCE_(name) NSBOX_D_##name

@@ -137,6 +137,8 @@ static int open_box(pam_handle_t *pamh, const struct passwd *pw, int argc, const
 			pam_syslog(pamh, LOG_NOTICE, "%s: %s", pw->pw_name, opened.log_only);
 		return PAM_SUCCESS;
 	case NSBOX_ENTERED:
+		if (opened.join.notice[0])
+			(void)pam_info(pamh, "nsbox: %s.", opened.join.notice);
 		return put_env(pamh, &opened.join);
 	case NSBOX_DENIED:
 		return deny(pamh, pw->pw_name, opened.deny_message, &err);

@@ -153,6 +153,7 @@ static void terminate_strings(struct nsbox_msg *msg)
 	case NSBOX_MSG_JOIN:
 		msg->u.join.env[NSBOX_ENV_MAX - 1] = '\0';
 		msg->u.join.env[NSBOX_ENV_MAX - 2] = '\0';
+		msg->u.join.notice[NSBOX_ERROR_MAX - 1] = '\0';
 		break;
 	case NSBOX_MSG_REFUSE:
 	case NSBOX_MSG_FAILED:

@@ -110,6 +110,7 @@ struct nsbox_msg_join {
 	uint32_t n_insns;
 	struct sock_filter insns[NSBOX_INSNS_MAX];
 	char env[NSBOX_ENV_MAX];	/* NAME=value strings, an empty one ends */
+	char notice[NSBOX_ERROR_MAX];	/* what the user is told, one sentence; or "" */
 };
 
 struct nsbox_msg {

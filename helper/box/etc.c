@@ -3,6 +3,7 @@
 #include "etc.h"
 #include "cleanup.h"
 #include "file.h"
+#include "nested.h"
 #include "tree.h"
 #include "userns.h"
 
@@ -33,6 +34,7 @@ static const struct {
 } from_host[] = {
 	{ "alternatives", BIND_DIR },	{ "bash.bashrc", COPY },
 	{ "bash_completion.d", COPY_DIR }, { "debian_version", COPY },
+	{ "containers", BIND_DIR },
 	{ "environment", COPY },	{ "ethertypes", COPY },
 	{ "emacs", BIND_DIR },		{ "fonts", BIND_DIR },
 	{ "gai.conf", COPY },		{ "gitconfig", COPY },
@@ -194,6 +196,11 @@ static int take_subdirs(const struct nsbox_etc *e, struct nsbox_plan *p, struct 
 	return r;
 }
 
+static bool is_writable(const struct nsbox_etc *e)
+{
+	return e->policy->rootfs_mode != NSBOX_ROOTFS_RO;
+}
+
 /* Reads passwd or group of the /etc to start from; "" where it has none. */
 static int read_database(const struct nsbox_etc *e, const char *name, char **ret,
 			 struct nsbox_error *err)
@@ -206,10 +213,12 @@ static int read_database(const struct nsbox_etc *e, const char *name, char **ret
 							      sizeof(how));
 	struct stat st;
 	size_t len;
+	bool regular = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
 
-	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)))
+	/* What box root put in its place is replaced. */
+	if (fd >= 0 && !regular && !is_writable(e))
 		return nsbox_error_say(err, EINVAL, "not a regular file");
-	if (fd >= 0)
+	if (regular)
 		return nsbox_fd_read_all(fd, FILE_SIZE_MAX, ret, &len, err);
 	*ret = strdup("");
 	return *ret ? 0 : nsbox_error_set(err, ENOMEM, "reading %s", name);
@@ -240,29 +249,30 @@ static bool is_system_id(const char *text)
 static void write_passwd(const struct nsbox_etc *e, char *text, bool all, FILE *out)
 {
 	const struct nsbox_subject *s = e->subject;
+	const char *password = is_writable(e) ? "*" : "x";
 	bool root = false;
 
 	for (char *line; (line = strsep(&text, "\n"));) {
 		char *f[7] = { NULL };
 
-		if (split(line, f, 7) != 7 || strcmp(f[0], s->name) == 0 ||
+		if (split(line, f, 7) != 7)
+			continue;
+		/* One that the user has given himself inside, for the box's own sudo. */
+		if (is_writable(e) && strcmp(f[0], s->name) == 0)
+			password = f[1];
+		if (strcmp(f[0], s->name) == 0 ||
 		    strtoul(f[2], NULL, 10) == s->uid || (!all && !is_system_id(f[2])))
 			continue;
 		root |= strcmp(f[2], "0") == 0;
-		fprintf(out, "%s:x:%s:%s:%s:%s:%s\n", f[0], f[2], f[3], f[4], f[5], f[6]);
+		fprintf(out, "%s:%s:%s:%s:%s:%s:%s\n", f[0], is_writable(e) ? f[1] : "x", f[2], f[3],
+			f[4], f[5], f[6]);
 	}
 	if (!root)
 		fputs("root:x:0:0:root:/root:/bin/sh\n", out);
-	fprintf(out, "%s:x:%u:%u::%s:%s\n", s->name, s->uid, s->gid, s->home, s->shell);
+	/* Not "x" without need: sudo's PAM stack then wants an entry of shadow. */
+	fprintf(out, "%s:%s:%u:%u::%s:%s\n", s->name, password, s->uid, s->gid, s->home, s->shell);
 }
 
-static bool is_own_gid(const struct nsbox_ids *ids, gid_t gid)
-{
-	for (uint32_t i = 0; i < ids->n_groups; i++)
-		if (ids->groups[i] == gid)
-			return true;
-	return false;
-}
 
 static const char *own_group_name(const struct nsbox_subject *s, gid_t gid)
 {
@@ -272,72 +282,112 @@ static const char *own_group_name(const struct nsbox_subject *s, gid_t gid)
 	return NULL;
 }
 
-/* The user's own groups, each with him as its member; one without a name is called gNUMBER. */
-static void write_own_groups(const struct nsbox_etc *e, FILE *out)
+/* The members in @list, but not the user: ",a,b" after @first, or "a,b". */
+static void write_members(const struct nsbox_etc *e, char *list, bool first, FILE *out)
+{
+	for (char *name; list && (name = strsep(&list, ","));) {
+		if (!*name || strcmp(name, e->subject->name) == 0)
+			continue;
+		fprintf(out, "%s%s", first ? "" : ",", name);
+		first = false;
+	}
+}
+
+/*
+ * The user's own groups, each with him as its member; one without a name is
+ * called gNUMBER. @members: who else is in them, in the box.
+ */
+static void write_own_groups(const struct nsbox_etc *e, char **members, FILE *out)
 {
 	for (uint32_t i = 0; i < e->ids->n_groups; i++) {
 		gid_t gid = e->ids->groups[i];
 		const char *name = own_group_name(e->subject, gid);
 
 		if (name)
-			fprintf(out, "%s:x:%u:%s\n", name, gid, e->subject->name);
+			fprintf(out, "%s:x:%u:%s", name, gid, e->subject->name);
 		else
-			fprintf(out, "g%u:x:%u:%s\n", gid, gid, e->subject->name);
+			fprintf(out, "g%u:x:%u:%s", gid, gid, e->subject->name);
+		write_members(e, members[i], false, out);
+		fputc('\n', out);
 	}
 }
 
-/* Is @name one of the user's groups, whatever number the image gives it? */
-static bool is_own_name(const struct nsbox_etc *e, const char *name)
+/*
+ * Which of the user's groups has this number, or this name whatever number the
+ * image gives it? -1: none.
+ */
+static int find_own(const struct nsbox_etc *e, const char *name, const char *number)
 {
 	for (uint32_t i = 0; i < e->ids->n_groups; i++) {
 		const char *own = own_group_name(e->subject, e->ids->groups[i]);
 
-		if (own && strcmp(own, name) == 0)
-			return true;
+		if (e->ids->groups[i] == (gid_t)strtoul(number, NULL, 10) ||
+		    (own && strcmp(own, name) == 0))
+			return (int)i;
 	}
-	return false;
+	return -1;
 }
 
 /*
- * As passwd. Members are left out: sshd and su set the groups that this file
- * gives the user, and these shall be his groups of the host and no others.
+ * As passwd. The user is left out of the members: sshd and su set the groups
+ * that this file gives him, and these shall be his groups of the host and no
+ * others. An image's other members stay where they can have been made inside.
  */
 static void write_group(const struct nsbox_etc *e, char *text, bool all, FILE *out)
 {
+	char *members[NSBOX_IDS_GROUPS_MAX] = { NULL };
 	bool root = false;
 
 	for (char *line; (line = strsep(&text, "\n"));) {
 		char *f[4] = { NULL };
 
-		if (split(line, f, 4) < 3 || (!all && !is_system_id(f[2])) ||
-		    is_own_gid(e->ids, (gid_t)strtoul(f[2], NULL, 10)) || is_own_name(e, f[0]))
+		int own;
+
+		if (split(line, f, 4) < 3 || (!all && !is_system_id(f[2])))
+			continue;
+		own = find_own(e, f[0], f[2]);
+		if (own >= 0 && is_writable(e))
+			members[own] = f[3];
+		if (own >= 0)
 			continue;
 		root |= strcmp(f[2], "0") == 0;
-		fprintf(out, "%s:x:%s:\n", f[0], f[2]);
+		fprintf(out, "%s:x:%s:", f[0], f[2]);
+		write_members(e, is_writable(e) ? f[3] : NULL, true, out);
+		fputc('\n', out);
 	}
-	if (!root && !is_own_gid(e->ids, 0))
+	if (!root && find_own(e, "root", "0") < 0)
 		fputs("root:x:0:\n", out);
-	write_own_groups(e, out);
+	write_own_groups(e, members, out);
+}
+
+/* The new text of passwd or group. @text is taken apart. *ret is the caller's also on failure. */
+static int make_database(const struct nsbox_etc *e, const char *name, bool all, char *text,
+			 char **ret, size_t *ret_len, struct nsbox_error *err)
+{
+	FILE *out = open_memstream(ret, ret_len);
+
+	if (!out)
+		return nsbox_error_set(err, ENOMEM, "making /etc/%s", name);
+	if (strcmp(name, "passwd") == 0)
+		write_passwd(e, text, all, out);
+	else
+		write_group(e, text, all, out);
+	return fclose(out) != 0 ? nsbox_error_set(err, ENOMEM, "making /etc/%s", name) : 0;
 }
 
 static int plan_database(const struct nsbox_etc *e, const char *name, bool all,
-			 void (*write)(const struct nsbox_etc *, char *, bool, FILE *),
 			 struct nsbox_plan *p, struct nsbox_error *err)
 {
 	cleanup_free char *text = NULL, *made = NULL;
 	char path[32];
 	size_t len;
-	FILE *out;
 	int r = read_database(e, name, &text, err);
 
 	if (r < 0)
 		return nsbox_error_wrap(err, "/etc/%s", name);
-	out = open_memstream(&made, &len);
-	if (!out)
-		return nsbox_error_set(err, ENOMEM, "making /etc/%s", name);
-	write(e, text, all, out);
-	if (fclose(out) != 0)
-		return nsbox_error_set(err, ENOMEM, "making /etc/%s", name);
+	r = make_database(e, name, all, text, &made, &len, err);
+	if (r < 0)
+		return r;
 	(void)snprintf(path, sizeof(path), "/etc/%s", name);
 	nsbox_plan_file(p, path, 0644, made, len);
 	return 0;
@@ -375,12 +425,48 @@ static int plan_names(const struct nsbox_etc *e, struct nsbox_plan *p, struct ns
 	return 0;
 }
 
+/* Ids that the user's own containers may use, below those that every image needs as its own. */
+enum { SUBID_FIRST = 10000, SUBID_LAST = 65533 };
+
+/* The longest run of ids without one of @own: subuid(5), of the box's numbers. */
+static void plan_subids(const struct nsbox_etc *e, const char *path, const uint32_t *own, size_t n,
+			struct nsbox_plan *p)
+{
+	uint32_t from = SUBID_FIRST, best = 0, length = 0;
+	char text[128];
+
+	while (from <= SUBID_LAST) {
+		uint32_t end = SUBID_LAST + 1;
+
+		for (size_t i = 0; i < n; i++)
+			if (own[i] >= from && own[i] < end)
+				end = own[i];
+		if (end - from > length) {
+			best = from;
+			length = end - from;
+		}
+		from = end + 1;
+	}
+	(void)snprintf(text, sizeof(text), "%u:%u:%u\n", e->subject->uid, best, length);
+	plan_text(p, path, text);
+}
+
+/* nested = yes: newuidmap looks here. */
+static void plan_nested(const struct nsbox_etc *e, struct nsbox_plan *p)
+{
+	if (!nsbox_nested_ids(e->policy))
+		return;
+	plan_subids(e, "/etc/subuid", &e->subject->uid, 1, p);
+	plan_subids(e, "/etc/subgid", e->ids->groups, e->ids->n_groups, p);
+}
+
 static int plan_databases(const struct nsbox_etc *e, bool all, struct nsbox_plan *p,
 			  struct nsbox_error *err)
 {
-	int r = plan_database(e, "passwd", all, write_passwd, p, err);
+	int r = plan_database(e, "passwd", all, p, err);
 
-	return r < 0 ? r : plan_database(e, "group", all, write_group, p, err);
+	plan_nested(e, p);
+	return r < 0 ? r : plan_database(e, "group", all, p, err);
 }
 
 int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
@@ -407,9 +493,27 @@ int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct 
 
 int nsbox_etc_plan_image(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
 {
-	int r;
+	int r = 0;
 
 	nsbox_plan_dir(p, "/etc", 0755, 0, 0);
-	r = plan_databases(e, true, p, err);
+	/* Where it can be written, the box's own are the ones to start from: init merges. */
+	if (!is_writable(e))
+		r = plan_databases(e, true, p, err);
 	return r < 0 ? r : plan_names(e, p, err);
+}
+
+int nsbox_etc_merge(const struct nsbox_etc *e, const char *name, char **ret, size_t *ret_len,
+		    bool *ret_same, struct nsbox_error *err)
+{
+	cleanup_free char *text = NULL, *before = NULL;
+	int r = read_database(e, name, &text, err);
+
+	if (r < 0)
+		return nsbox_error_wrap(err, "/etc/%s", name);
+	before = strdup(text);
+	if (!before)
+		return nsbox_error_set(err, ENOMEM, "making /etc/%s", name);
+	r = make_database(e, name, true, text, ret, ret_len, err);
+	*ret_same = r == 0 && strcmp(before, *ret) == 0;
+	return r;
 }

@@ -27,4 +27,12 @@ int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct 
 /* Plans the files that lie over an image's /etc. Runs on the host, as root, reading only. */
 int nsbox_etc_plan_image(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err);
 
+/*
+ * What passwd or group (@name) shall say in a root that can be written: what
+ * e->etc, the box's own, says, with the user's entries as the host has them.
+ * Runs in the box. *ret is the caller's to free; *ret_same: as it is already.
+ */
+int nsbox_etc_merge(const struct nsbox_etc *e, const char *name, char **ret, size_t *ret_len,
+		    bool *ret_same, struct nsbox_error *err);
+
 #endif

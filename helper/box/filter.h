@@ -3,11 +3,17 @@
 #ifndef NSBOX_FILTER_H
 #define NSBOX_FILTER_H
 
+#include "policy.h"
+
 #include <linux/filter.h>
-#include <stddef.h>
 
 /* Compiled when nsbox was built; init and every caller install it. */
-extern const struct sock_filter nsbox_filter[];
-extern const size_t nsbox_filter_len;
+struct nsbox_filter {
+	const struct sock_filter *insns;
+	size_t len;
+};
+
+/* The filter of a box: the usual one, with nested = yes or with seccomp = off. */
+const struct nsbox_filter *nsbox_filter_for(const struct nsbox_decision *policy);
 
 #endif

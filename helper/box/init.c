@@ -71,9 +71,10 @@ static int name_box(const struct nsbox_init *init, struct nsbox_error *err)
 static bool is_lent(const struct nsbox_init *init, int fd, int *highest)
 {
 	const struct nsbox_plan *const plans[] = { init->content, init->mounts };
-	bool found = fd == init->content->image;
+	bool found = fd == init->content->image || fd == init->content->layers;
 
 	*highest = init->sock > init->content->image ? init->sock : init->content->image;
+	*highest = *highest > init->content->layers ? *highest : init->content->layers;
 	for (size_t p = 0; p < 2; p++)
 		for (size_t i = 0; i < plans[p]->n; i++) {
 			int tree = plans[p]->steps[i].tree;
@@ -107,12 +108,13 @@ static int close_rest(const struct nsbox_init *init, bool lent, struct nsbox_err
 /* Of all capabilities in the box, init needs the one that mounts a terminal. */
 static int drop_privileges(const struct nsbox_init *init, struct nsbox_error *err)
 {
+	const struct nsbox_filter *filter = nsbox_filter_for(init->policy);
 	int r = nsbox_drop_keyring(err);
 
 	if (r == 0)
 		r = nsbox_drop_dumpable(err);
 	if (r == 0)
-		r = nsbox_install_filter(nsbox_filter, nsbox_filter_len, err);
+		r = nsbox_install_filter(filter->insns, filter->len, err);
 	if (r == 0)
 		r = nsbox_drop_caps(init->policy->caps, UINT64_C(1) << CAP_SYS_ADMIN, err);
 	return r;

@@ -7,6 +7,7 @@
 #ifndef NSBOX_INIT_H
 #define NSBOX_INIT_H
 
+#include "idmap.h"
 #include "plan.h"
 #include "policy.h"
 
@@ -16,6 +17,8 @@ struct nsbox_init {
 	struct nsbox_plan *content;	/* what is made on the root's own file system */
 	struct nsbox_plan *mounts;	/* what is mounted over it, in order */
 	const struct nsbox_decision *policy;
+	const struct nsbox_subject *subject;	/* for the files of a root that can be written */
+	const struct nsbox_ids *ids;
 	const char *shell;		/* the user's; must be there, or shell_fallback */
 	bool unshare_cgroup;		/* cgroup v1: clone3() could not do it */
 };

@@ -99,6 +99,11 @@ void nsbox_plan_tmpfs(struct nsbox_plan *p, const char *path, uint32_t mode, uin
 	s->inodes = inodes;
 }
 
+void nsbox_plan_mask(struct nsbox_plan *p, const char *path)
+{
+	(void)append(p, NSBOX_STEP_MASK, path);
+}
+
 static bool has_dir(const struct nsbox_plan *p, const char *path, size_t len)
 {
 	for (size_t i = 0; i < p->n; i++)
@@ -122,6 +127,19 @@ void nsbox_plan_parents(struct nsbox_plan *p, const char *path)
 			nsbox_plan_dir(p, copy, 0755, 0, 0);
 		*slash = '/';
 	}
+}
+
+static int by_path(const void *a, const void *b)
+{
+	const struct nsbox_step *x = a, *y = b;
+
+	return strcmp(x->path, y->path);
+}
+
+void nsbox_plan_sort(struct nsbox_plan *p)
+{
+	if (p->n > 1)
+		qsort(p->steps, p->n, sizeof(*p->steps), by_path);
 }
 
 void nsbox_plan_move(struct nsbox_plan *to, struct nsbox_plan *from)
@@ -154,6 +172,7 @@ void nsbox_plan_drop(struct nsbox_plan *p)
 	}
 	free(p->steps);
 	p->image = nsbox_close(p->image);
+	p->layers = nsbox_close(p->layers);
 	p->steps = NULL;
 	p->n = p->room = 0;
 }

@@ -20,6 +20,7 @@ enum nsbox_step_type {
 	NSBOX_STEP_LINK,	/* data: the target */
 	NSBOX_STEP_MOUNT,	/* tree; directory or file made for it if need be */
 	NSBOX_STEP_TMPFS,	/* size, inodes, mode, uid, gid */
+	NSBOX_STEP_MASK,	/* hides what is there, when all is mounted */
 };
 
 struct nsbox_step {
@@ -30,6 +31,12 @@ struct nsbox_step {
 	size_t len;
 	int tree;
 	bool is_file;
+	/*
+	 * Of the policy: the mount point is found and made by place.h, with the
+	 * rights of uid:gid where a directory is theirs. is_home: a tmpfs to be
+	 * filled from /etc/skel; ro: and then read-only.
+	 */
+	bool place, is_home, ro;
 	uint64_t size;
 	unsigned int inodes;
 };
@@ -38,10 +45,11 @@ struct nsbox_plan {
 	struct nsbox_step *steps;
 	size_t n, room;
 	int image;		/* rootfs = /dir: its detached tree; -EBADF: rootfs = host */
+	int layers;		/* the tree with upper and work; -EBADF: the root is read-only */
 	bool failed;		/* out of memory; checked once, by nsbox_plan_check() */
 };
 
-#define NSBOX_PLAN_INIT { .image = -EBADF }
+#define NSBOX_PLAN_INIT { .image = -EBADF, .layers = -EBADF }
 
 /* Each appends one step. @path is absolute in the box; parents come earlier. Owned: @tree. */
 void nsbox_plan_dir(struct nsbox_plan *p, const char *path, uint32_t mode, uint32_t uid,
@@ -53,8 +61,13 @@ void nsbox_plan_mount(struct nsbox_plan *p, const char *path, int tree, bool is_
 void nsbox_plan_tmpfs(struct nsbox_plan *p, const char *path, uint32_t mode, uint64_t size,
 		      unsigned int inodes);
 
+void nsbox_plan_mask(struct nsbox_plan *p, const char *path);
+
 /* Makes the missing parents of @path, mode 0755, box root's. */
 void nsbox_plan_parents(struct nsbox_plan *p, const char *path);
+
+/* Orders the steps by their paths: what lies in another comes after it. */
+void nsbox_plan_sort(struct nsbox_plan *p);
 
 /* Appends the steps of @from, which is empty after. Content directories come once. */
 void nsbox_plan_move(struct nsbox_plan *to, struct nsbox_plan *from);

@@ -4,6 +4,9 @@
 #include "cleanup.h"
 #include "defence.h"
 #include "idmap.h"
+#include "nested.h"
+#include "overlay.h"
+#include "place.h"
 #include "tree.h"
 
 #include <fcntl.h>
@@ -104,9 +107,12 @@ static int run_step(const struct nsbox_step *s, struct nsbox_error *err)
 			return nsbox_error_set(err, errno, "symlink /%s", s->path);
 		return 0;
 	case NSBOX_STEP_MOUNT:
-		return attach(s->tree, AT_FDCWD, s->path, err);
+		return s->place ? nsbox_place_mount(s, err) :
+				  attach(s->tree, AT_FDCWD, s->path, err);
 	case NSBOX_STEP_TMPFS:
-		return mount_tmpfs(s, err);
+		return s->place ? nsbox_place_tmpfs(s, err) : mount_tmpfs(s, err);
+	case NSBOX_STEP_MASK:
+		return 0;	/* later: see nsbox_place_masks() */
 	}
 	return -EINVAL;
 }
@@ -126,7 +132,7 @@ static int make_mount_points(const struct nsbox_plan *mounts, struct nsbox_error
 	for (size_t i = 0; i < mounts->n; i++) {
 		const struct nsbox_step *s = &mounts->steps[i];
 
-		if (s->type != NSBOX_STEP_MOUNT && s->type != NSBOX_STEP_TMPFS)
+		if ((s->type != NSBOX_STEP_MOUNT && s->type != NSBOX_STEP_TMPFS) || s->place)
 			continue;
 		/* ENOENT: below another mount, whose own directory it will be. */
 		if (mkdir(s->path, 0755) < 0 && errno != EEXIST && errno != ENOENT)
@@ -219,12 +225,28 @@ static int provide_shell(const struct nsbox_init *init, const char *root, struct
 	return write_file(&s, err);
 }
 
+/* The image under layers that can be written; ends in a chroot of it, see overlay.h. */
+static int overlay_writable(const struct nsbox_init *init, int *ret_outer,
+			    struct nsbox_error *err)
+{
+	int r;
+
+	if (mkdir("layers", 0700) < 0)
+		return nsbox_error_set(err, errno, "mkdir in the stage");
+	r = attach(init->content->layers, AT_FDCWD, "layers", err);
+	if (r == 0)
+		r = nsbox_overlay_enter(init, ret_outer, err);
+	if (r == 0)
+		r = make_mount_points(init->mounts, err);
+	return r < 0 ? r : provide_shell(init, ".", err);
+}
+
 /*
  * rootfs = /dir: the image, read-only, under what the plan made. Two lower
  * layers and no upper one; overlayfs copies the layers' mounts, so the stage
  * can go. Ends with the overlay as the current directory.
  */
-static int overlay_image(const struct nsbox_init *init, struct nsbox_error *err)
+static int overlay_image(const struct nsbox_init *init, int *ret_outer, struct nsbox_error *err)
 {
 	int r;
 
@@ -233,11 +255,15 @@ static int overlay_image(const struct nsbox_init *init, struct nsbox_error *err)
 	r = attach(init->content->image, AT_FDCWD, "image", err);
 	if (r < 0)
 		return r;
+	if (init->content->layers >= 0)
+		return overlay_writable(init, ret_outer, err);
 	if (chdir("skeleton") < 0)
 		return nsbox_error_set(err, errno, "chdir to the skeleton");
 	r = run_plan(init->content, err);
 	if (r == 0)
 		r = make_mount_points(init->mounts, err);
+	if (r == 0)
+		r = nsbox_place_prepare(init->mounts, "../image", err);
 	if (r == 0)
 		r = provide_shell(init, "../image", err);
 	if (r < 0)
@@ -280,10 +306,10 @@ static int bind_over(const char *from, const char *to, uint64_t attrs, struct ns
 }
 
 /* Box ids are nobody to the files of proc; the masks are for what nobody may read. */
-static int mount_proc(struct nsbox_error *err)
+static int mount_proc(const struct nsbox_decision *policy, struct nsbox_error *err)
 {
 	static const char *const read_only[] = {
-		"proc/sys", "proc/sysrq-trigger", "proc/irq", "proc/bus", "proc/fs",
+		"proc/sysrq-trigger", "proc/irq", "proc/bus", "proc/fs",
 	};
 	static const char *const masked[] = {
 		"proc/kcore", "proc/keys", "proc/key-users", "proc/timer_list",
@@ -293,7 +319,10 @@ static int mount_proc(struct nsbox_error *err)
 
 	if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		return nsbox_error_set(err, errno, "mount proc");
-	r = set_user_namespaces_max(err);
+	/* A nested namespace sets the switches that are its own (crun does, through this proc). */
+	r = policy->nested ? 0 : set_user_namespaces_max(err);
+	if (r == 0 && !policy->nested)
+		r = bind_over("proc/sys", "proc/sys", MOUNT_ATTR_RDONLY, err);
 	for (size_t i = 0; r == 0 && i < sizeof(read_only) / sizeof(read_only[0]); i++)
 		r = bind_over(read_only[i], read_only[i], MOUNT_ATTR_RDONLY, err);
 	for (size_t i = 0; r == 0 && i < sizeof(masked) / sizeof(masked[0]); i++)
@@ -317,7 +346,7 @@ static int mount_pts(const struct nsbox_decision *policy, struct nsbox_error *er
 /* What the kernel mounts only from within the right namespaces. */
 static int mount_kernel(const struct nsbox_init *init, struct nsbox_error *err)
 {
-	int r = mount_proc(err);
+	int r = mount_proc(init->policy, err);
 
 	if (r == 0)
 		r = mount_pts(init->policy, err);
@@ -328,6 +357,8 @@ static int mount_kernel(const struct nsbox_init *init, struct nsbox_error *err)
 	if (r == 0 && init->policy->net == NSBOX_NET_NONE &&
 	    mount("sysfs", "sys", "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		r = nsbox_error_set(err, errno, "mount sysfs");
+	if (r == 0 && init->policy->nested)
+		r = nsbox_nested_make(init->policy, !init->unshare_cgroup, err);
 	return r;
 }
 
@@ -358,7 +389,7 @@ static int check_root(struct nsbox_error *err)
  * one, and umount takes what is topmost there. With an image that is first the
  * stage, which lay over the old root.
  */
-static int pivot(bool image, struct nsbox_error *err)
+static int pivot(bool image, bool writable, struct nsbox_error *err)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
 
@@ -370,18 +401,19 @@ static int pivot(bool image, struct nsbox_error *err)
 		return nsbox_error_set(err, errno, "umount of the old root");
 	if (chdir("/") < 0)
 		return nsbox_error_set(err, errno, "chdir to the new root");
-	if (syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &attr, sizeof(attr)) < 0)
+	if (!writable && syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &attr, sizeof(attr)) < 0)
 		return nsbox_error_set(err, errno, "make the root read-only");
 	return check_root(err);
 }
 
 int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err)
 {
-	bool image = init->content->image >= 0;
+	bool image = init->content->image >= 0, writable = init->content->layers >= 0;
+	cleanup_close int outer = -EBADF;
 	int r = enter_stage(err);
 
 	if (r == 0 && image)
-		r = overlay_image(init, err);
+		r = overlay_image(init, &outer, err);
 	if (r == 0 && !image)
 		r = run_plan(init->content, err);
 	if (r == 0 && !image)
@@ -392,8 +424,12 @@ int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err)
 		r = provide_shell(init, ".", err);
 	if (r == 0)
 		r = mount_kernel(init, err);
+	if (r == 0 && writable)
+		r = nsbox_overlay_leave(outer, err);
 	if (r == 0)
-		r = pivot(image, err);
+		r = nsbox_place_masks(init->mounts, err);
+	if (r == 0)
+		r = pivot(image, writable, err);
 	return r;
 }
 

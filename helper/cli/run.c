@@ -109,6 +109,8 @@ int nsbox_cli_run(int argc, char **argv)
 	if (nsbox_caller_place(&err) != NSBOX_PLACE_HOST ||
 	    nsbox_open(&open, t.uid, &opened, &err) != NSBOX_ENTERED)
 		return nsbox_cli_fail(NSBOX_EXIT_REFUSED, &err);
+	if (opened.join.notice[0])
+		(void)fprintf(stderr, "nsbox: %s.\n", opened.join.notice);
 	child = fork();
 	if (child < 0) {
 		(void)nsbox_error_set(&err, errno, "fork in the box");

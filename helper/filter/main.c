@@ -10,7 +10,8 @@
  *    makes any socket, past the filter),
  *  - sockets of other families than UNIX, INET, INET6, NETLINK (AF_VSOCK passes
  *    any network namespace), and NETLINK_AUDIT,
- *  - new user namespaces (clone3 is ENOSYS, its flags cannot be filtered),
+ *  - new user namespaces (clone3 is ENOSYS, its flags cannot be filtered), unless
+ *    the argument is "nested",
  * for the native and, on x86, the 32-bit calls (which get no new sockets at
  * all); x32 and every other convention is ENOSYS.
  */
@@ -20,6 +21,7 @@
 #include <linux/netlink.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -83,7 +85,7 @@ static int refuse_whole_calls(scmp_filter_ctx ctx)
 	return r;
 }
 
-static int add_common_rules(scmp_filter_ctx ctx)
+static int add_common_rules(scmp_filter_ctx ctx, bool nested)
 {
 	int r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
 
@@ -91,7 +93,7 @@ static int add_common_rules(scmp_filter_ctx ctx)
 		r = refuse_terminal_input(ctx);
 	if (r == 0)
 		r = refuse_whole_calls(ctx);
-	if (r == 0)
+	if (r == 0 && !nested)
 		r = refuse_user_namespaces(ctx);
 	return r;
 }
@@ -100,7 +102,7 @@ static int add_common_rules(scmp_filter_ctx ctx)
  * The 32-bit calls of x86. socketcall(2) keeps its arguments in memory, where a
  * filter cannot look: 32-bit programs get no new sockets at all.
  */
-static int merge_x86(scmp_filter_ctx native)
+static int merge_x86(scmp_filter_ctx native, bool nested)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
 	int r = ctx ? seccomp_arch_remove(ctx, SCMP_ARCH_NATIVE) : -ENOMEM;
@@ -108,7 +110,7 @@ static int merge_x86(scmp_filter_ctx native)
 	if (r == 0)
 		r = seccomp_arch_add(ctx, SCMP_ARCH_X86);
 	if (r == 0)
-		r = add_common_rules(ctx);
+		r = add_common_rules(ctx, nested);
 	if (r == 0)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 0);
 	if (r == 0)
@@ -118,14 +120,14 @@ static int merge_x86(scmp_filter_ctx native)
 	return r;
 }
 
-static int build(scmp_filter_ctx ctx)
+static int build(scmp_filter_ctx ctx, bool nested)
 {
-	int r = add_common_rules(ctx);
+	int r = add_common_rules(ctx, nested);
 
 	if (r == 0)
 		r = refuse_socket_families(ctx);
 	if (r == 0 && seccomp_arch_native() == SCMP_ARCH_X86_64)
-		r = merge_x86(ctx);
+		r = merge_x86(ctx, nested);
 	return r;
 }
 
@@ -145,10 +147,11 @@ static int export(scmp_filter_ctx ctx)
 	return r;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	bool nested = argc > 1 && strcmp(argv[1], "nested") == 0;
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ALLOW);
-	int r = ctx ? build(ctx) : -ENOMEM;
+	int r = ctx ? build(ctx, nested) : -ENOMEM;
 
 	if (r == 0)
 		r = export(ctx);

@@ -159,6 +159,21 @@ static int make_cgroup(struct nsbox_box *box, struct making *m, struct nsbox_err
 	return m->cgroup < 0 && m->cgroup != -ENOTSUP ? m->cgroup : 0;
 }
 
+/* rootfs_mode = ephemeral or persistent: the layers that take what is written. */
+static int take_upper(struct nsbox_box *box, struct making *m, struct nsbox_error *err)
+{
+	int r;
+
+	if (box->policy.rootfs_mode == NSBOX_ROOTFS_RO)
+		return 0;
+	r = nsbox_upper_take(box->uid, box->record.box, box->record.socket, &box->policy,
+			     &box->upper, box->notice, err);
+	if (r < 0)
+		return r;
+	m->lent.content.layers = nsbox_upper_clone(&box->upper, err);
+	return m->lent.content.layers < 0 ? m->lent.content.layers : 0;
+}
+
 int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 		    uint32_t unknown_block, struct nsbox_error *err)
 {
@@ -171,6 +186,8 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 	box->gid = subject->gid;
 	r = nsbox_registry_take_block(&box->record, &box->policy, unknown_block, err);
 	if (r == 0)
+		r = take_upper(box, &m, err);
+	if (r == 0)
 		r = nsbox_lend(subject, &box->policy, box->record.base, &box->ids, &m.lent, err);
 	if (r == 0)
 		r = make_cgroup(box, &m, err);
@@ -178,13 +195,16 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 		return r;
 	m.init = (struct nsbox_init){
 		.content = &m.lent.content, .mounts = &m.lent.mounts, .policy = &box->policy,
-		.shell = subject->shell, .unshare_cgroup = m.cgroup < 0,
+		.shell = subject->shell, .subject = subject, .ids = &box->ids,
+		.unshare_cgroup = m.cgroup < 0,
 	};
 	r = start_init(box, &m, err);
 	if (r == 0)
 		r = shift_trees(box, &m, err);
 	box->must_move_init = m.cgroup < 0;
 	box->dev = take_fd(&m.lent.dev);
+	box->notes = m.lent.notes;
+	m.lent.notes = (struct nsbox_notes){ .n_lines = 0 };
 	if (r == 0 && box->policy.log == NSBOX_LOG_HOST)
 		r = nsbox_boxlog_open(&box->log, box->dev, box->ids.base, err);
 	return r;
@@ -248,6 +268,8 @@ static int fill_env(const struct nsbox_box *box, char env[NSBOX_ENV_MAX], struct
 int nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf,
 			struct nsbox_msg_join *ret, struct nsbox_error *err)
 {
+	const struct nsbox_filter *filter = nsbox_filter_for(&box->policy);
+
 	memset(ret, 0, sizeof(*ret));
 	memcpy(ret->ns_ino, box->ns_ino, sizeof(ret->ns_ino));
 	ret->caller_caps = CALLER_CAPS;
@@ -263,8 +285,9 @@ int nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf
 		ret->min_nproc = (uint32_t)box->policy.pids_max + NSBOX_RESCUE_PIDS;
 	ret->n_groups = box->ids.n_groups;
 	memcpy(ret->groups, box->ids.groups, box->ids.n_groups * sizeof(ret->groups[0]));
-	ret->n_insns = (uint32_t)nsbox_filter_len;
-	memcpy(ret->insns, nsbox_filter, nsbox_filter_len * sizeof(ret->insns[0]));
+	ret->n_insns = (uint32_t)filter->len;
+	memcpy(ret->insns, filter->insns, filter->len * sizeof(ret->insns[0]));
+	(void)snprintf(ret->notice, sizeof(ret->notice), "%s", box->notice);
 	return fill_env(box, ret->env, err);
 }
 
@@ -444,10 +467,14 @@ int nsbox_box_end(struct nsbox_box *box, struct nsbox_error *err)
 		r = nsbox_cgroup_remove(&box->cgroup, deadline, err);
 	box->dev = nsbox_close(box->dev);
 	nsbox_boxlog_close(&box->log);
+	if (r == 0)
+		r = nsbox_upper_leave(&box->upper, err);
+	nsbox_upper_abandon(&box->upper);
 	/* With something left, the record and the block stay for nsbox gc to see. */
 	if (r == 0)
 		nsbox_registry_leave(&box->record);
 	nsbox_decision_free(&box->policy);
+	nsbox_notes_drop(&box->notes);
 	box->has_cgroup = false;
 	return r;
 }

@@ -10,9 +10,11 @@
 #include "cgroup.h"
 #include "error.h"
 #include "idmap.h"
+#include "notes.h"
 #include "policy.h"
 #include "proto.h"
 #include "registry.h"
+#include "upper.h"
 
 enum { NSBOX_BOX_TTYS_MAX = 32 };
 
@@ -42,10 +44,13 @@ struct nsbox_box {
 	struct nsbox_tty ttys[NSBOX_BOX_TTYS_MAX];
 	struct nsbox_boxlog log;
 	bool idmapped_usr;		/* else /usr belongs to nobody in the box */
+	struct nsbox_upper upper;	/* with a root that can be written */
+	char notice[NSBOX_ERROR_MAX];	/* one sentence for the user; "": none */
+	struct nsbox_notes notes;	/* to be logged once somebody is in */
 };
 
 #define NSBOX_BOX_INIT { .record = NSBOX_RECORD_INIT, .pidfd = -EBADF, .sock = -EBADF, \
-			 .dev = -EBADF, .log = NSBOX_BOXLOG_INIT }
+			 .dev = -EBADF, .log = NSBOX_BOXLOG_INIT, .upper = NSBOX_UPPER_INIT }
 
 /*
  * First half: ids, cgroups, init in its namespaces, waiting. After it the

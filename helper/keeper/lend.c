@@ -2,10 +2,11 @@
 /* What the host lends to a box: see lend.h. */
 #include "lend.h"
 #include "cleanup.h"
-#include "defence.h"
+#include "device.h"
 #include "etc.h"
+#include "image.h"
+#include "places.h"
 #include "tree.h"
-#include "userns.h"
 
 #include <fcntl.h>
 #include <linux/mount.h>
@@ -13,12 +14,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-/* Sizes of DESIGN's table; an inode of a tmpfs costs about a kilobyte of kernel memory. */
-#define TMP_SIZE (1ULL << 30)
-#define RUN_SIZE (64ULL << 20)
-#define SHM_SIZE (256ULL << 20)
 #define DEV_SIZE (1ULL << 20)
-enum { TMP_INODES = 65536, RUN_INODES = 8192, SHM_INODES = 8192, DEV_INODES = 256 };
+enum { DEV_INODES = 1024 };
 
 #define OF_HOST (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
@@ -108,44 +105,24 @@ static int lend_host(const struct lender *l, struct nsbox_error *err)
 	return r;
 }
 
-/* The image map makes box root its owner: nobody but root may have had a hand in it. */
-static int check_image(int fd, const char *path, struct nsbox_error *err)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return nsbox_error_set(err, errno, "rootfs %s", path);
-	if (!S_ISDIR(st.st_mode))
-		return nsbox_error_say(err, ENOTDIR, "rootfs %s is not a directory", path);
-	if (st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)))
-		return nsbox_error_say(err, EPERM, "rootfs %s can be written by others than root: "
-				       "chown it to root and chmod go-w", path);
-	return 0;
-}
-
 static int lend_image(const struct lender *l, struct nsbox_error *err)
 {
-	const char *path = l->policy->rootfs;
-	cleanup_close int fd = nsbox_open_trusted(path, err);
+	struct nsbox_plan *content = &l->to->content;
 	cleanup_close int etc = -EBADF;
 	struct nsbox_etc e = {
 		.subject = l->subject, .policy = l->policy, .ids = l->ids,
 		.data_userns = l->data_userns,
 	};
-	int r;
 
-	if (fd < 0)
-		return nsbox_error_wrap(err, "rootfs");
-	r = check_image(fd, path, err);
-	if (r < 0)
-		return r;
-	l->to->content.image = nsbox_tree_clone(fd, true, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, err);
-	if (l->to->content.image < 0)
-		return nsbox_error_wrap(err, "rootfs %s", path);
-	shift_later(l->to, l->to->content.image);
-	etc = openat(fd, "etc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	content->image = nsbox_image_open(l->policy->rootfs, err);
+	if (content->image < 0)
+		return content->image;
+	shift_later(l->to, content->image);
+	if (content->layers >= 0)
+		shift_later(l->to, content->layers);
+	etc = openat(content->image, "etc", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	e.etc = etc;
-	return nsbox_etc_plan_image(&e, &l->to->content, err);
+	return nsbox_etc_plan_image(&e, content, err);
 }
 
 static int make_node(int dev, const char *name, unsigned int minor, uint32_t owner)
@@ -198,7 +175,7 @@ static int lend_dev(const struct lender *l, struct nsbox_error *err)
 	l->to->dev = r < 0 ? -EBADF : fcntl(dev, F_DUPFD_CLOEXEC, 3);
 	if (r < 0 || l->to->dev < 0)
 		return nsbox_error_set(err, r < 0 ? -r : errno, "filling /dev");
-	return 0;
+	return nsbox_devices_make(dev, l->policy, l->subject, l->ids, &l->to->notes, err);
 }
 
 /* proc and sys are mount points only; sysfs of a shared network is lent by the host. */
@@ -221,14 +198,16 @@ static int lend_kernel(const struct lender *l, struct nsbox_error *err)
 /* The tmpfs of the box, and in /run the marker and the user's runtime directory. */
 static void plan_temporary(const struct lender *l)
 {
+	const struct nsbox_decision *d = l->policy;
 	struct nsbox_plan *m = &l->to->mounts;
 	char path[64];
 
-	nsbox_plan_tmpfs(m, "/dev/shm", 01777, SHM_SIZE, SHM_INODES);
-	nsbox_plan_tmpfs(m, "/tmp", 01777, TMP_SIZE, TMP_INODES);
-	if (strcmp(l->policy->rootfs, "host") == 0)
-		nsbox_plan_tmpfs(m, "/var/tmp", 01777, TMP_SIZE, TMP_INODES);
-	nsbox_plan_tmpfs(m, "/run", 0755, RUN_SIZE, RUN_INODES);
+	nsbox_plan_tmpfs(m, "/dev/shm", 01777, d->shm_size, nsbox_places_inodes(d->shm_size));
+	nsbox_plan_tmpfs(m, "/tmp", 01777, d->tmp_size, nsbox_places_inodes(d->tmp_size));
+	if (strcmp(d->rootfs, "host") == 0)
+		nsbox_plan_tmpfs(m, "/var/tmp", 01777, d->tmp_size,
+				 nsbox_places_inodes(d->tmp_size));
+	nsbox_plan_tmpfs(m, "/run", 0755, d->run_size, nsbox_places_inodes(d->run_size));
 	nsbox_plan_file(m, "/run/.nsbox", 0444, "", 0);
 	/* What sshd and login write after the join; the host's are the keeper's to write. */
 	nsbox_plan_file(m, "/run/utmp", 0644, "", 0);
@@ -243,91 +222,20 @@ static void plan_temporary(const struct lender *l)
 	nsbox_plan_dir(&l->to->content, "/home", 0755, 0, 0);
 }
 
-/* The home must be a directory that is the user's, at a place where it hides nothing. */
-static int open_home(const struct nsbox_subject *subject, struct nsbox_error *err)
-{
-	static const char *const not_home[] = {
-		"/", "/usr", "/etc", "/proc", "/sys", "/dev", "/run", "/tmp", "/bin", "/lib",
-	};
-	cleanup_close int fd = nsbox_open_trusted(subject->home, err);
-	struct stat st;
-
-	if (fd < 0)
-		return nsbox_error_wrap(err, "the home directory");
-	for (size_t i = 0; i < sizeof(not_home) / sizeof(not_home[0]); i++)
-		if (strcmp(subject->home, not_home[i]) == 0)
-			return nsbox_error_say(err, EINVAL, "the home directory %s is a system "
-					       "directory and is not lent to a box", subject->home);
-	if (strstr(subject->home, "/../") || strstr(subject->home, "/./"))
-		return nsbox_error_say(err, EINVAL, "the home directory %.100s is not a plain path",
-				       subject->home);
-	if (fstat(fd, &st) < 0 || !S_ISDIR(st.st_mode))
-		return nsbox_error_say(err, ENOTDIR, "the home %.100s is not a directory",
-				       subject->home);
-	if (st.st_uid != subject->uid)
-		return nsbox_error_say(err, EPERM, "the home directory %.100s belongs to uid %u and "
-				       "not to the user", subject->home, st.st_uid);
-	return take_fd(&fd);
-}
-
-static int make_data_userns(struct lender *l, struct nsbox_error *err)
-{
-	/* Without the data map a home gets the image map: see tests/hostile. */
-	bool data = nsbox_defends(datamap);
-
-	return nsbox_userns_for_mounts(data ? &l->ids->data_uids : &l->ids->box_uids,
-				       data ? &l->ids->data_gids : &l->ids->box_gids, err);
-}
-
-/* Clones the home and maps it, or finds out that its file system cannot. */
-static int lend_home(struct lender *l, uint32_t base, struct nsbox_error *err)
-{
-	cleanup_close int fd = open_home(l->subject, err), tree = -EBADF;
-	bool keep = l->policy->idmap == NSBOX_IDMAP_KEEP;
-	int r;
-
-	if (fd < 0)
-		return fd;
-	tree = nsbox_tree_clone(fd, false, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
-	if (tree < 0)
-		return nsbox_error_wrap(err, "%.100s", l->subject->home);
-	r = nsbox_ids_plan(l->subject, base, keep, l->ids, err);
-	if (r < 0)
-		return r;
-	if (!keep) {
-		l->data_userns = make_data_userns(l, err);
-		if (l->data_userns < 0)
-			return l->data_userns;
-		r = nsbox_tree_idmap(tree, false, l->data_userns, err);
-		if (r < 0 && r != -EINVAL)
-			return nsbox_error_wrap(err, "%.100s", l->subject->home);
-	}
-	if (r == -EINVAL && l->policy->idmap == NSBOX_IDMAP_AUTO &&
-	    l->policy->net != NSBOX_NET_HOST) {
-		l->data_userns = nsbox_close(l->data_userns);
-		r = nsbox_ids_plan(l->subject, base, true, l->ids, err);
-	}
-	if (r < 0)
-		return nsbox_error_say(err, EINVAL, "the file system of %.80s has no idmapped mounts: "
-				       "use idmap = keep and not net = host", l->subject->home);
-	nsbox_plan_parents(&l->to->content, l->subject->home);
-	nsbox_plan_mount(&l->to->mounts, l->subject->home, take_fd(&tree), false);
-	return 0;
-}
-
 int nsbox_lend(const struct nsbox_subject *subject, const struct nsbox_decision *policy,
 	       uint32_t base, struct nsbox_ids *ids, struct nsbox_lent *ret,
 	       struct nsbox_error *err)
 {
 	struct lender l = { .subject = subject, .policy = policy, .ids = ids, .to = ret,
 			    .data_userns = -EBADF };
+	struct nsbox_places places = { .subject = subject, .policy = policy, .base = base,
+				       .ids = ids, .notes = &ret->notes, .data_userns = -EBADF };
 	struct nsbox_lent with_home = NSBOX_LENT_INIT;
 	int r;
 
 	/* The home decides the maps, but is mounted last, over whatever holds its place. */
-	l.to = &with_home;
-	r = lend_home(&l, base, err);
-	l.to = ret;
+	r = nsbox_places_lend(&places, &with_home.content, &with_home.mounts, err);
+	l.data_userns = places.data_userns;
 	if (r == 0 && strcmp(policy->rootfs, "host") == 0)
 		r = lend_host(&l, err);
 	else if (r == 0)
@@ -353,9 +261,11 @@ int nsbox_lend_shift(struct nsbox_lent *lent, int userns, bool *ret_mapped,
 
 		if (r == -EINVAL && lent->content.image < 0)
 			*ret_mapped = false;	/* rootfs = host works without: it is only read */
+		else if (r == -EINVAL && lent->shifted[i] == lent->content.layers)
+			return nsbox_error_say(err, EINVAL, "the file system of /var/lib/nsbox has no "
+					       "idmapped mounts: put it on ext4, xfs or btrfs");
 		else if (r == -EINVAL)
-			return nsbox_error_say(err, EINVAL, "the file system of the rootfs image has "
-					       "no idmapped mounts: move it to ext4, xfs or btrfs");
+			return nsbox_image_refuse_idmap(lent->shifted[i], err);
 		else if (r < 0)
 			return r;
 	}
@@ -366,6 +276,7 @@ void nsbox_lent_drop(struct nsbox_lent *lent)
 {
 	nsbox_plan_drop(&lent->content);
 	nsbox_plan_drop(&lent->mounts);
+	nsbox_notes_drop(&lent->notes);
 	lent->dev = nsbox_close(lent->dev);
 	lent->n_shifted = 0;
 }

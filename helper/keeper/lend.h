@@ -4,14 +4,16 @@
 #define NSBOX_LEND_H
 
 #include "idmap.h"
+#include "notes.h"
 #include "plan.h"
 #include "policy.h"
 
-enum { NSBOX_SHIFTED_MAX = 8 };
+enum { NSBOX_SHIFTED_MAX = 16 };
 
 struct nsbox_lent {
 	struct nsbox_plan content, mounts;
 	int dev;			/* the box's /dev, a second descriptor of it */
+	struct nsbox_notes notes;	/* for the log */
 	/* Trees that get the image map as soon as the box's user namespace has it. */
 	int shifted[NSBOX_SHIFTED_MAX];	/* borrowed from the plans */
 	unsigned int n_shifted;

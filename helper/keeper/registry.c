@@ -78,6 +78,17 @@ static bool is_live(uid_t uid, const char *name)
 	return connect(sock, (struct sockaddr *)&sa, sizeof(sa)) == 0 || errno == EAGAIN;
 }
 
+int nsbox_registry_connect(uid_t uid, const char *name)
+{
+	cleanup_close int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un sa;
+
+	if (sock < 0 || socket_address(uid, name, &sa) < 0 ||
+	    connect(sock, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return -errno;
+	return take_fd(&sock);
+}
+
 static int listen_on(struct nsbox_record *record, struct nsbox_error *err)
 {
 	cleanup_close int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -276,6 +276,25 @@ static void enliven(struct server *s, struct session *session)
 	session->open = NULL;
 }
 
+/*
+ * Another keeper, of the same user, wants the persistent root that our box has:
+ * the policy has changed, or says something else for another service. A box
+ * that only lingers ends for it.
+ */
+static int make_way(struct server *s, struct session *session, struct nsbox_error *err)
+{
+	size_t n = count_sessions(s);
+
+	if (n > 0)
+		return nsbox_error_say(err, EBUSY, "box %s, made when the policy said something else, "
+				       "has the persistent root and %zu session%s: log out there, or "
+				       "end it with nsbox stop %s", s->box.record.box, n,
+				       n == 1 ? "" : "s", s->user);
+	session->stage = STAGE_STOPPING;
+	s->ending = true;
+	return 0;
+}
+
 /* A message of a caller that is expected now. */
 static int handle(struct server *s, struct session *session, struct nsbox_packet *packet,
 		  struct nsbox_error *err)
@@ -291,6 +310,8 @@ static int handle(struct server *s, struct session *session, struct nsbox_packet
 	} else if (session->stage == STAGE_CONNECTED && type == NSBOX_MSG_STOP) {
 		session->stage = STAGE_STOPPING;
 		s->ending = true;
+	} else if (session->stage == STAGE_CONNECTED && type == NSBOX_MSG_ELSEWHERE) {
+		r = make_way(s, session, err);
 	} else if (session->stage == STAGE_MOVING && type == NSBOX_MSG_MOVED) {
 		send_join(s, session, err, &r);
 	} else if (session->stage == STAGE_JOINING && type == NSBOX_MSG_JOINED) {
@@ -474,7 +495,7 @@ static int turn(struct server *s)
 	return 0;
 }
 
-static void log_opened(const struct server *s)
+static void log_opened(struct server *s)
 {
 	syslog(LOG_INFO, "%s: box %s opened, ids from %u", s->user, s->box.record.box,
 	       s->box.ids.base);
@@ -482,14 +503,17 @@ static void log_opened(const struct server *s)
 		syslog(LOG_WARNING, "%s: %zu of the user's groups are left out of the box, which "
 		       "cannot map so many", s->user, s->box.ids.n_left_out);
 	if (s->box.ids.keep && s->box.policy.idmap == NSBOX_IDMAP_AUTO)
-		syslog(LOG_WARNING, "%s: idmap = keep, since the home's file system has no "
-		       "idmapped mounts", s->user);
+		syslog(LOG_WARNING, "%s: idmap = keep, since the file system of the home or "
+		       "of a bind has no idmapped mounts", s->user);
 	if (!s->box.idmapped_usr)
 		syslog(LOG_WARNING, "%s: /usr belongs to nobody in the box, since its file system "
 		       "has no idmapped mounts", s->user);
 	if (s->box.cgroup.missing[0])
 		syslog(LOG_WARNING, "%s: not limited on this machine:%s", s->user,
 		       s->box.cgroup.missing);
+	if (s->box.notice[0])
+		syslog(LOG_NOTICE, "%s: %s", s->user, s->box.notice);
+	nsbox_notes_log(&s->box.notes, s->user);
 	if (NSBOX_LEFT_OUT)
 		syslog(LOG_CRIT, "this build leaves a defence out and is for tests alone");
 }
@@ -521,6 +545,7 @@ static void settle_down(struct server *s)
 {
 	leave_caller(s);
 	log_opened(s);
+	nsbox_upper_clear(s->box.uid);
 	s->watch = nsbox_watch_open();
 	s->in_passwd = nsbox_watch_has_user(s->user, s->box.uid);
 	/* A keeper mostly waits: what making the box took goes back to the machine. */

@@ -58,8 +58,8 @@ int nsbox_path_template_check(const char *text, const char *words, struct nsbox_
 		return r;
 	/* A home directory begins with "/". */
 	if (text[0] != '/' && strncmp(text, "%h", 2) != 0)
-		return nsbox_error_say(err, 0, "write %s%sa path that begins with \"/\"",
-				       words ? words : "", words ? " or " : "");
+		return words ? nsbox_error_say(err, 0, "write %s or a path that begins with /", words) :
+			       nsbox_error_say(err, 0, "write a path that begins with /");
 	return text[0] == '/' ? nsbox_path_check(text, err) : 0;
 }
 

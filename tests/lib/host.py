@@ -40,6 +40,7 @@ KEEPER = PREFIX + "/libexec/nsbox-keeper"
 CONF = "/etc/nsbox/nsbox.conf"
 PLAIN = bool(os.environ.get("NSBOX_TEST_PLAIN"))
 BUILD = os.path.join(REPO, os.environ.get("NSBOX_BUILD", "build"))
+KEEP = [BUILD]    # directories of the machine that stay reachable; a suite may add to it
 KEY = "/root/.ssh/id_ed25519"
 
 SSH_CONFIG = f"""\
@@ -181,7 +182,7 @@ def mounted_things():
 
 class Host:
     def __init__(self):
-        throwaway.boot(keep=[BUILD])
+        throwaway.boot(keep=KEEP)
         self.users = {}
         self.sessions = []
         self.terminals = []

@@ -57,7 +57,7 @@ static void test_nesting(void)
 	nsbox_json_bool(&j, "no", false);
 	nsbox_json_close(&j, '}');
 	(void)fclose(j.to);
-	IS(text, "{\"empty\":[],\"list\":[{},-9223372036854775808,true],\"no\":false}",
+	IS(text, "{\"empty\":[],\"list\":[{},-9223372036854775808,true],\"no\":false}\n",
 	   "commas stand between values and nowhere else");
 	free(text);
 }

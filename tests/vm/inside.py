@@ -309,6 +309,112 @@ def a_killed_keeper_leaves_nothing_in_the_way_of_the_next_login(h):
     h.wait_gone(5)
 
 
+def image_policy(h, rootfs, mode="ro", more=""):
+    h.policy(POLICY + f"rootfs = {rootfs}\nrootfs_mode = {mode}\n{more}")
+
+
+def loops():
+    return [n for n in os.listdir("/sys/block") if n.startswith("loop") and os.path.exists(f"/sys/block/{n}/loop")]
+
+
+def images():
+    """The payload's disk is read-only and belongs to whoever built it: /srv has root's copy."""
+    if not os.path.exists("/srv/busybox"):
+        shutil.copytree("/payload/busybox", "/srv/busybox", symlinks=True)
+        for name in ("busybox.erofs", "busybox.squashfs"):
+            shutil.copy("/payload/" + name, "/srv/" + name)
+        for where, dirs, files in os.walk("/srv"):
+            for name in (*dirs, *files):
+                os.lchown(os.path.join(where, name), 0, 0)
+
+
+@boxed_test
+def an_erofs_file_is_a_root_and_its_loop_device_goes_with_the_box(h):
+    images()
+    before = loops()
+    image_policy(h, "/srv/busybox.erofs")
+    s = session(h, "bob")
+    eq(len(loops()), len(before) + 1, "loop devices")
+    eq(os.stat(f"/proc/{s.pid}/root/image-file").st_uid, observe.to_host(s.pid, 0), "owner of root's files in the box")
+    s.close()
+    h.wait_gone(10)
+    wait_until(lambda: loops() == before, 10, "the loop device is gone")
+
+
+@boxed_test
+def a_squashfs_file_is_refused_with_what_to_make_instead(h):
+    images()
+    before = loops()
+    image_policy(h, "/srv/busybox.squashfs")
+    r = h.run(["nsbox", "run", "bob", "--", "true"], timeout=60)
+    eq(r.code, 254, "exit code")
+    contains(r.err, "no idmapped mounts of squashfs (Linux 6.2 has): make the image an erofs file or a directory")
+    wait_until(lambda: loops() == before, 10, "the loop device is gone")
+
+
+CHANGES = "echo made > /made && rm -rf /usr/dir && mkdir /usr/dir && echo again > /usr/dir/again && rm /image-file"
+SEEN = "cat /made; ls /usr/dir; ls /image-file"
+
+
+@boxed_test
+def a_root_can_be_written_over_a_directory_and_over_erofs(h):
+    images()
+    for rootfs in ("/srv/busybox", "/srv/busybox.erofs"):
+        for mode, after in (("persistent", "made\nagain\n"), ("ephemeral", "deep\n/image-file\n")):
+            image_policy(h, rootfs, mode)
+            s = h.hold(lambda command: ["nsbox", "run", "bob", "--", "sh", "-c", command])
+            h.enter(s.pid, "/bin/sh", "-c", CHANGES, timeout=60).check()
+            eq(h.enter(s.pid, "/bin/sh", "-c", SEEN, timeout=60).out, "made\nagain\n", f"{mode} in {rootfs}")
+            s.close()
+            h.wait_gone(10)
+            eq(h.run(["nsbox", "run", "bob", "--", "sh", "-c", SEEN], timeout=60).out, after, f"{mode} in {rootfs}, next")
+            h.wait_gone(10)
+    uid = h.users["bob"].uid
+    eq([n for n in os.listdir(f"/var/lib/nsbox/{uid}") if n.endswith(".tmp")], [], "ephemeral layers left")
+
+
+@boxed_test
+def disk_max_limits_a_root_where_the_file_system_has_project_quotas(h):
+    images()
+    uid = h.users["bob"].uid
+    shutil.rmtree("/var/lib/nsbox", ignore_errors=True)
+    os.mkdir("/var/lib/nsbox", 0o700)
+    image_policy(h, "/srv/busybox", "persistent", "disk_max = 8M\n")
+    r = h.run(["nsbox", "run", "bob", "--", "true"], timeout=60)
+    contains(r.err, "disk_max needs project quotas", "on a file system without")
+    h.run("modprobe quota_v2")
+    with open("/srv/disk", "w") as f:
+        f.truncate(64 << 20)
+    h.run(["mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota", "/srv/disk"], timeout=60).check()
+    h.run("mount -o loop,prjquota /srv/disk /var/lib/nsbox", timeout=60).check()
+    os.chmod("/var/lib/nsbox", 0o700)
+    h.idle()
+    try:
+        s = h.hold(lambda command: ["nsbox", "run", "bob", "--", "sh", "-c", command])
+        r = h.enter(s.pid, "/bin/sh", "-c", "dd if=/dev/zero of=/big bs=1M count=20", timeout=60)
+        assert r.code != 0 and "quota exceeded" in r.err.lower(), r
+        size = os.stat(f"/proc/{s.pid}/root/big").st_size
+        assert 6 << 20 <= size <= 8 << 20, f"{size} bytes were written"
+        r = h.enter(s.pid, "/bin/sh", "-c", "rm /big && i=0 && while [ $i -lt 3000 ]; do echo -n > /f$i || exit 3; i=$((i + 1)); done",
+                    timeout=100)
+        eq(r.code, 3, "exit code of making 3000 files")
+        s.close()
+        h.wait_gone(10)
+        image_policy(h, "/srv/busybox", "persistent", "disk_max = 24M\n")
+        s = h.hold(lambda command: ["nsbox", "run", "bob", "--", "sh", "-c", command])
+        h.enter(s.pid, "/bin/sh", "-c", "dd if=/dev/zero of=/big bs=1M count=12", timeout=60).check()
+        s.close()
+        h.wait_gone(10)
+    finally:
+        h.settle()
+        h.run("umount /var/lib/nsbox", timeout=60).check()
+        h.idle()
+    image_policy(h, "/srv/busybox", "persistent")
+    h.run(["nsbox", "run", "bob", "--", "ls"], timeout=60).check()
+    h.wait_gone(10)
+    eq(sorted(os.listdir("/var/lib/nsbox")), [str(uid)], "layers")
+
+
 @boxed_test
 def the_command_lists_the_boxes(h):
     session(h, "alice")
@@ -317,6 +423,11 @@ def the_command_lists_the_boxes(h):
     h.wait_gone(5)
 
 
+def before_each(h):
+    if os.path.exists(throwaway_module()):
+        h.policy(POLICY)
+
+
 if __name__ == "__main__":
     throwaway.boot = boot_here
-    tap.main(setup)
+    tap.main(setup, before_each=before_each)

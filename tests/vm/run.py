@@ -34,12 +34,28 @@ def product_built():
     return all(os.path.exists(os.path.join(BUILD, name)) for name in ("pam_nsbox.so", "nsbox-keeper"))
 
 
+def make_images(tree):
+    """Small images, as files: a busybox that says what it is."""
+    root = os.path.join(tree, "busybox")
+    for name in ("bin", "etc", "proc", "sys", "dev", "tmp", "run", "root", "usr/dir/deep"):
+        os.makedirs(os.path.join(root, name))
+    shutil.copy("/bin/busybox", os.path.join(root, "bin"))
+    for name in ("sh", "cat", "ls", "rm", "mkdir", "mv", "env", "dd", "sleep", "chmod", "chown", "touch", "ln"):
+        os.symlink("busybox", os.path.join(root, "bin", name))
+    with open(os.path.join(root, "image-file"), "w") as f:
+        f.write("of the image\n")
+    subprocess.run(["mkfs.erofs", "--quiet", tree + "/busybox.erofs", root], check=True, stdout=sys.stderr)
+    subprocess.run(["mksquashfs", root, tree + "/busybox.squashfs", "-quiet", "-no-progress"], check=True,
+                   stdout=sys.stderr)
+
+
 def make_payload(tmp):
     """The second disk: the work tree with what was built, /init, and /dest to copy over the root."""
     tree = os.path.join(tmp, "payload")
     shutil.copytree(REPO, tree, symlinks=True,
                     ignore=shutil.ignore_patterns(".git", "__pycache__", "build-*"))
     shutil.copy(os.path.join(tree, "tests/vm/init"), os.path.join(tree, "init"))
+    make_images(tree)
     if product_built():
         subprocess.run(["make", "-s", "-C", REPO, "install", "BUILD=" + BUILD, "PREFIX=/usr/local",
                         "PAMDIR=/usr/local/lib/security", "SYSCONFDIR=/etc",
