@@ -218,7 +218,7 @@ def every_code_that_the_module_returns_is_listed(_):
 @test
 def what_the_module_says_is_quoted(_):
     text = page("pam_nsbox.8")
-    for said in re.findall(r'pam_(?:error|syslog)\([^"]*"((?:no box for|nsbox:)[^"]*)"', one("pam_nsbox/pam_nsbox.c")):
+    for said in re.findall(r'pam_(?:error|info|syslog)\([^"]*"((?:no box for|nsbox:)[^"]*)"', one("pam_nsbox/pam_nsbox.c")):
         said = re.sub("%s", "USER", said, count=1) if said.startswith("no box") else said
         contains(text, said.replace("%s", "SENTENCE"), "MESSAGES of pam_nsbox(8)")
 
