@@ -6,11 +6,14 @@ DESTDIR ?=
 SYSCONFDIR ?= /etc
 LIBEXECDIR ?= $(PREFIX)/libexec
 BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/nsbox
 COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 PAMDIR ?= $(if $(MULTIARCH),/lib/$(MULTIARCH)/security,/lib/security)
 BUILD ?= build
 PKG_CONFIG ?= pkg-config
+SCDOC ?= scdoc
 
 # A build directory remembers what it was made with, so that `make install BUILD=...`
 # installs that and does not make it anew.
@@ -59,7 +62,25 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 .SECONDARY:
 
-all: $(BUILD)/pam_nsbox.so $(BUILD)/nsbox-keeper $(BUILD)/nsbox
+# The manual pages, docs/man/NAME.SECTION.scd: left out where there is no scdoc.
+PAGES := $(patsubst docs/man/%.scd,%,$(wildcard docs/man/*.scd))
+MAN := $(addprefix $(BUILD)/man/,$(PAGES))
+HAVE_MAN := $(if $(shell command -v $(SCDOC)),$(MAN))
+EXAMPLES := $(wildcard conf/examples/*)
+# Where a page is installed, from its name: man1/nsbox.1
+place_of_page = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(1)
+
+all: $(BUILD)/pam_nsbox.so $(BUILD)/nsbox-keeper $(BUILD)/nsbox $(HAVE_MAN)
+
+.PHONY: man
+man: $(MAN)
+
+# The date of a page is that of its last change, unless the packager gives one.
+$(BUILD)/man/%: docs/man/%.scd
+	@mkdir -p $(@D)
+	$(call say,MAN,$@)
+	$(Q)SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(stat -c %Y $<)} $(SCDOC) < $< > $@.new
+	$(Q)mv $@.new $@
 
 MODULE_OBJECTS := $(patsubst %.c,$(BUILD)/module/%.o,$(MODULE))
 
@@ -123,6 +144,10 @@ install: all
 	install -m 0644 conf/completions/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox
 	test -e $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf || \
 		install -m 0644 conf/nsbox.conf $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf
+	$(foreach p,$(notdir $(HAVE_MAN)),install -D -m 0644 $(BUILD)/man/$(p) \
+		$(DESTDIR)$(call place_of_page,$(p)) &&) :
+	install -d $(DESTDIR)$(DOCDIR)/examples
+	install -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
 
 # ------------------------------------------------------------------ tests
 
@@ -215,7 +240,8 @@ demo: deps
 DEPS := gcc libc6-dev make libpam0g-dev libseccomp-dev libcap2-bin openssh-server \
 	openssh-client sudo cron python3 procps iproute2 util-linux busybox-static strace \
 	bubblewrap tmux vim less git keyutils e2fsprogs libcap-dev gcc-multilib pamtester \
-	erofs-utils squashfs-tools mmdebstrap fuse-overlayfs uidmap
+	erofs-utils squashfs-tools mmdebstrap fuse-overlayfs uidmap \
+	scdoc man-db groff-base
 deps:
 	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(DEPS) 2>/dev/null | \
 		awk '$$2 == "installed" { print $$1 }' | sort > $(or $(TMPDIR),/tmp)/nsbox-have.$$$$; \
@@ -235,6 +261,10 @@ uninstall:
 		echo 'them, not even root: take the line out first.'; exit 1; }
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
 		$(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox
+	rm -f $(foreach p,$(PAGES),$(DESTDIR)$(call place_of_page,$(p)))
+	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/examples/,$(notdir $(EXAMPLES)))
+	for dir in $(DOCDIR)/examples $(DOCDIR); do \
+		test ! -d $(DESTDIR)$$dir || rmdir --ignore-fail-on-non-empty $(DESTDIR)$$dir; done
 
 # Debian's package and its sources, in $(BUILD)/deb; the tree itself is left alone.
 VERSION := 0.1.0
