@@ -244,7 +244,8 @@ int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_e
 	if (in.msg.type != NSBOX_MSG_READY)
 		return nsbox_error_say(err, EPROTO, "init said %u where READY was due",
 				       in.msg.type);
-	return read_namespaces(box, err);
+	r = nsbox_upper_limit(&box->upper, box->uid, box->policy.disk_max, err);
+	return r < 0 ? r : read_namespaces(box, err);
 }
 
 /* The session's environment, NUL after each; an empty string ends it. */

@@ -286,9 +286,9 @@ static int make_way(struct server *s, struct session *session, struct nsbox_erro
 	size_t n = count_sessions(s);
 
 	if (n > 0)
-		return nsbox_error_say(err, EBUSY, "box %s, made when the policy said something else, "
-				       "has the persistent root and %zu session%s: log out there, or "
-				       "end it with nsbox stop %s", s->box.record.box, n,
+		return nsbox_error_say(err, EBUSY, "box %s has the user's persistent root and %zu "
+				       "session%s, and this login is to have another box: log out "
+				       "there, or end it with nsbox stop %s", s->box.record.box, n,
 				       n == 1 ? "" : "s", s->user);
 	session->stage = STAGE_STOPPING;
 	s->ending = true;

@@ -19,6 +19,8 @@
 #include <time.h>
 
 #define EPHEMERAL_SUFFIX ".tmp"
+/* What mounting and the files of the box may take beyond disk_max. */
+#define SET_UP_ROOM (1ULL << 20)
 
 enum {
 	/* For a box that is about to end; what is left of the open is enough to make one. */
@@ -40,22 +42,19 @@ static int check_dir(int dir, const char *name, struct nsbox_error *err)
 	return 0;
 }
 
-/* Opens @name in @at, where only root can have put it. *ret_fresh: made now. */
-static int open_dir(int at, const char *name, bool make, bool *ret_fresh, struct nsbox_error *err)
+/* Opens @name in @at, where only root can have put it. */
+static int open_dir(int at, const char *name, bool make, struct nsbox_error *err)
 {
 	cleanup_close int dir = -EBADF;
-	bool fresh = make && mkdirat(at, name, 0700) == 0;
 	int r;
 
+	if (make && mkdirat(at, name, 0700) < 0 && errno != EEXIST)
+		return nsbox_error_set(err, errno, "mkdir %s in " NSBOX_STATE_DIR, name);
 	dir = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0)
 		return nsbox_error_set(err, errno, "%s in " NSBOX_STATE_DIR, name);
 	r = check_dir(dir, name, err);
-	if (r < 0)
-		return nsbox_error_wrap(err, NSBOX_STATE_DIR);
-	if (ret_fresh)
-		*ret_fresh = fresh;
-	return take_fd(&dir);
+	return r < 0 ? nsbox_error_wrap(err, NSBOX_STATE_DIR) : take_fd(&dir);
 }
 
 /* NSBOX_STATE_DIR/UID; -ENOENT without @make if nothing was ever there. */
@@ -74,7 +73,7 @@ static int open_user(uid_t uid, bool make, struct nsbox_error *err)
 	if (r < 0)
 		return r;
 	(void)snprintf(name, sizeof(name), "%u", uid);
-	return open_dir(state, name, make, NULL, err);
+	return open_dir(state, name, make, err);
 }
 
 /* "/srv/images/lab.erofs" -> "lab.erofs-HASH": one directory for each path, to be told by eye. */
@@ -223,11 +222,11 @@ static bool is_still_there(int parent, const char *name, int dir)
 	       named.st_ino == held.st_ino;
 }
 
-static int open_locked(uid_t uid, const char *socket, struct nsbox_upper *ret, bool *ret_fresh,
+static int open_locked(uid_t uid, const char *socket, struct nsbox_upper *ret,
 		       struct nsbox_error *err)
 {
 	for (int i = 0; i < TRIES; i++) {
-		cleanup_close int dir = open_dir(ret->parent, ret->name, true, ret_fresh, err);
+		cleanup_close int dir = open_dir(ret->parent, ret->name, true, err);
 		int r = dir < 0 ? dir : lock_layers(dir, uid, socket, err);
 
 		if (r < 0)
@@ -246,7 +245,8 @@ int nsbox_upper_take(uid_t uid, const char *box, const char *socket,
 		     char notice[NSBOX_ERROR_MAX], struct nsbox_error *err)
 {
 	char identity[64], owner[192];
-	bool fresh = false;
+	struct stat st;
+	bool fresh;
 	int r = nsbox_image_identify(policy->rootfs, identity, sizeof(identity), err);
 
 	if (r < 0)
@@ -259,16 +259,27 @@ int nsbox_upper_take(uid_t uid, const char *box, const char *socket,
 		(void)snprintf(ret->name, sizeof(ret->name), "%s" EPHEMERAL_SUFFIX, box);
 	else
 		name_persistent(policy->rootfs, ret->name, sizeof(ret->name));
-	r = open_locked(uid, socket, ret, &fresh, err);
+	r = open_locked(uid, socket, ret, err);
 	if (r < 0)
 		return r;
 	(void)snprintf(owner, sizeof(owner), "%s %s\n", box, socket);
-	r = nsbox_quota_set(ret->dir, uid, policy->disk_max, fresh, err);
+	/* Also where a refused login has left no more than the directory. */
+	fresh = fstatat(ret->dir, "upper", &st, AT_SYMLINK_NOFOLLOW) < 0;
+	r = nsbox_quota_set(ret->dir, uid, policy->disk_max == NSBOX_LIMIT_NONE ? NSBOX_LIMIT_NONE :
+			    policy->disk_max + SET_UP_ROOM, fresh, err);
 	if (r == 0)
 		r = write_at(ret->dir, "owner", owner, err);
 	if (r == 0)
 		r = make_layers(ret->dir, err);
 	return r < 0 ? r : note_image(ret->dir, policy, identity, notice, err);
+}
+
+int nsbox_upper_limit(const struct nsbox_upper *upper, uid_t uid, uint64_t bytes,
+		      struct nsbox_error *err)
+{
+	if (upper->dir < 0 || bytes == NSBOX_LIMIT_NONE)
+		return 0;
+	return nsbox_quota_set(upper->dir, uid, bytes, false, err);
 }
 
 int nsbox_upper_clone(const struct nsbox_upper *upper, struct nsbox_error *err)

@@ -41,6 +41,14 @@ int nsbox_upper_take(uid_t uid, const char *box, const char *socket,
 		     const struct nsbox_decision *policy, struct nsbox_upper *ret,
 		     char notice[NSBOX_ERROR_MAX], struct nsbox_error *err);
 
+/*
+ * Sets the limit of disk_max as it is. Until then there is a little more, so
+ * that a full root can be mounted and brought up to date: its user shall come
+ * in to empty it. Init alone runs so long.
+ */
+int nsbox_upper_limit(const struct nsbox_upper *upper, uid_t uid, uint64_t bytes,
+		      struct nsbox_error *err);
+
 /* A detached mount of the layers, for init. Returns its descriptor, the caller's. */
 int nsbox_upper_clone(const struct nsbox_upper *upper, struct nsbox_error *err);
 

@@ -42,20 +42,23 @@ static bool may_be_dir(const struct dirent *e)
 	return e->d_type == DT_DIR || e->d_type == DT_UNKNOWN || is_followed(e);
 }
 
-static bool is_file_after_all(int code)
-{
-	return code == ENOTDIR || code == ELOOP;
-}
-
 /*
- * Who holds a directory of the box can still rename in it: what is gone, or is
- * another thing now than it was a moment ago, is the next pass's.
+ * Not what it was a moment ago, or not empty any more: somebody outside still
+ * has a directory of it and renames there. The next pass sees what it is then.
  */
-static int unless_swapped(int r)
+static int unless_swapped(int code)
 {
-	int code = r < 0 ? errno : 0;
-
-	return code == ENOENT || code == EISDIR || code == ENOTDIR ? 0 : -code;
+	switch (code) {
+	case EISDIR:
+	case ENOTDIR:
+	case ENOENT:
+	case ENOTEMPTY:
+	case EEXIST:
+	case ELOOP:
+		return 0;
+	default:
+		return -code;
+	}
 }
 
 /*
@@ -67,16 +70,18 @@ static int remove_below(struct wiper *w, int dir, const struct dirent *e)
 	char name[32];
 
 	if (!may_be_dir(e))
-		return unless_swapped(unlinkat(dir, e->d_name, 0));
-	if (!is_followed(e) && (unlinkat(dir, e->d_name, AT_REMOVEDIR) == 0 || errno == ENOENT))
-		return 0;
-	if (!is_followed(e) && is_file_after_all(errno))
-		return unless_swapped(unlinkat(dir, e->d_name, 0));
-	if (!is_followed(e) && errno != ENOTEMPTY && errno != EEXIST)
-		return -errno;
+		return unlinkat(dir, e->d_name, 0) < 0 ? unless_swapped(errno) : 0;
+	if (!is_followed(e)) {
+		if (unlinkat(dir, e->d_name, AT_REMOVEDIR) == 0)
+			return 0;
+		if (errno == ENOTDIR)	/* the file system does not tell the type */
+			return unlinkat(dir, e->d_name, 0) < 0 ? unless_swapped(errno) : 0;
+		if (errno != ENOTEMPTY && errno != EEXIST)
+			return unless_swapped(errno);
+	}
 	(void)snprintf(name, sizeof(name), "wiped-%llu", w->moved++);
-	return unless_swapped((int)syscall(SYS_renameat2, dir, e->d_name, w->top, name,
-					   RENAME_NOREPLACE));
+	return syscall(SYS_renameat2, dir, e->d_name, w->top, name, RENAME_NOREPLACE) < 0 ?
+	       unless_swapped(errno) : 0;
 }
 
 /* Calls @remove for each entry. Removing while one reads leaves entries out on some systems. */
@@ -109,20 +114,18 @@ static int empty(struct wiper *w, int fd, int (*remove)(struct wiper *, int, con
 	return r;
 }
 
-/* One entry of the top, which nobody but root can write. */
+/* One entry of the top, which nobody but root can write: a link may have come there, no more. */
 static int remove_top(struct wiper *w, int top, const struct dirent *e)
 {
 	cleanup_close int dir = may_be_dir(e) ? open_dir(top, e->d_name) : -1;
-	int r;
+	int r = 0;
 
 	if (dir < 0)
 		return unlinkat(top, e->d_name, 0) < 0 ? -errno : 0;
 	r = empty(w, dir, remove_below);
-	if (r < 0)
-		return r;
-	if (unlinkat(top, e->d_name, AT_REMOVEDIR) == 0)
-		return 0;
-	return is_file_after_all(errno) && unlinkat(top, e->d_name, 0) == 0 ? 0 : -errno;
+	if (r == 0 && unlinkat(top, e->d_name, is_followed(e) ? 0 : AT_REMOVEDIR) < 0)
+		r = unless_swapped(errno);
+	return r;
 }
 
 int nsbox_wipe(int dir, const char *name, struct nsbox_error *err)

@@ -214,6 +214,14 @@ def what_a_killed_keeper_left_the_next_login_clears(h):
     eq(h.ssh("ash", "cat /image-file").check().out, "of the image\n", "the box that lives")
 
 
+@test
+def a_refused_login_leaves_no_ephemeral_layers(h):
+    h.policy(root(BUSYBOX, "ephemeral", "shell_fallback = none\n"))
+    eq(h.run(["nsbox", "run", "alice", "--", "true"]).code, 254, "a box without the user's shell")
+    h.wait_gone()
+    eq(layers(1001), [], "left on the disk")
+
+
 # ------------------------------------------------------------ rootfs_mode = persistent
 
 @test
@@ -347,8 +355,8 @@ def a_box_with_sessions_keeps_its_root_and_another_is_refused(h):
     h.policy(persistent.replace("linger", "pids_max = 100\nlinger"))
     mark = h.log_mark()
     eq(h.ssh("ash", "true").code, 254, "exit code")
-    h.wait_for_log(r"made when the policy said something else, has the persistent root and 1 session: log out there, or "
-                   r"end it with nsbox stop ash", since=mark)
+    h.wait_for_log(r"has the user's persistent root and 1 session, and this login is to have another box: log out there, "
+                   r"or end it with nsbox stop ash", since=mark)
     eq(len(observe.inits()), 1, "boxes")
     h.enter(s.pid, "/bin/sh", "-c", "echo alive > /still").check()
     s.close()
@@ -415,6 +423,7 @@ def disk_max_without_project_quotas_is_refused_with_the_reason(h):
         eq(r.code, 254, f"exit code: {r}")
         contains(r.err, "disk_max needs project quotas where /var/lib/nsbox is: an ext4 or xfs mounted with prjquota")
         h.wait_gone()
+        eq([name for name in layers(1201) if name.endswith(".tmp")], [], "ephemeral layers left")
     h.policy(root(BUSYBOX, "persistent"))
     h.ssh("ash", "true").check()
 

@@ -386,8 +386,15 @@ def disk_max_limits_a_root_where_the_file_system_has_project_quotas(h):
     with open("/srv/disk", "w") as f:
         f.truncate(64 << 20)
     h.run(["mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota", "/srv/disk"], timeout=60).check()
-    h.run("mount -o loop,prjquota /srv/disk /var/lib/nsbox", timeout=60).check()
+    # Accounting alone, first: it limits nothing.
+    h.run("mount -o loop /srv/disk /var/lib/nsbox", timeout=60).check()
     os.chmod("/var/lib/nsbox", 0o700)
+    h.idle()
+    r = h.run(["nsbox", "run", "bob", "--", "true"], timeout=60)
+    contains(r.err, "disk_max needs project quotas", "on one that does not enforce them")
+    h.wait_gone(10)
+    h.run("umount /var/lib/nsbox", timeout=60).check()
+    h.run("mount -o loop,prjquota /srv/disk /var/lib/nsbox", timeout=60).check()
     h.idle()
     try:
         s = h.hold(lambda command: ["nsbox", "run", "bob", "--", "sh", "-c", command])
@@ -398,6 +405,10 @@ def disk_max_limits_a_root_where_the_file_system_has_project_quotas(h):
         r = h.enter(s.pid, "/bin/sh", "-c", "rm /big && i=0 && while [ $i -lt 3000 ]; do echo -n > /f$i || exit 3; i=$((i + 1)); done",
                     timeout=100)
         eq(r.code, 3, "exit code of making 3000 files")
+        s.close()
+        h.wait_gone(10)
+        s = h.hold(lambda command: ["nsbox", "run", "bob", "--", "sh", "-c", command])
+        h.enter(s.pid, "/bin/sh", "-c", "rm /f1*", timeout=60).check()      # a full root is not a locked one
         s.close()
         h.wait_gone(10)
         image_policy(h, "/srv/busybox", "persistent", "disk_max = 24M\n")
