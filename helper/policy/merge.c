@@ -368,6 +368,12 @@ static int check_together(struct nsbox_draft *draft, struct nsbox_error *err)
 				      "image as rootfs, or ro");
 		return wrong_value(draft, NSBOX_KEY_ROOTFS_MODE, &why, err);
 	}
+	/* Two overlays over one upper layer spoil it. */
+	if (d->rootfs_mode == NSBOX_ROOTFS_PERSISTENT && d->scope == NSBOX_SCOPE_SESSION) {
+		(void)nsbox_error_say(&why, 0, "not with rootfs_mode = persistent, which one box at "
+				      "a time can have: write user");
+		return wrong_value(draft, NSBOX_KEY_SCOPE, &why, err);
+	}
 	return check_tmpfs(draft, err);
 }
 
