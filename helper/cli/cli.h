@@ -20,6 +20,7 @@ int nsbox_cli_list(int argc, char **argv);
 int nsbox_cli_run(int argc, char **argv);
 int nsbox_cli_stop(int argc, char **argv);
 int nsbox_cli_explain(int argc, char **argv);
+int nsbox_cli_gc(int argc, char **argv);
 int nsbox_cli_check(int argc, char **argv);
 int nsbox_cli_enable(int argc, char **argv);
 int nsbox_cli_disable(int argc, char **argv);

@@ -24,6 +24,7 @@ static const struct {
 	  "what the policy says about a user" },
 	{ "check", nsbox_cli_check, false, "check [FILE|DIR] [--json]",
 	  "what is wrong with the policy (status 3: warnings, 4: errors)" },
+	{ "gc", nsbox_cli_gc, true, "gc", "clear what killed keepers have left" },
 	{ "enable", nsbox_cli_enable, true, "enable SERVICE [ARGUMENT...]",
 	  "box the sessions of a PAM service" },
 	{ "disable", nsbox_cli_disable, true, "disable SERVICE",

@@ -3,9 +3,10 @@
  * nsbox-keeper: one root process per box, on the host. Started by whoever opens
  * the first session (the module, nsbox run), with one connection as descriptor
  * 3 and nothing else. Not for people: says so if it is started otherwise. With
- * --hold it is nsbox.service (hold.h).
+ * --hold it is nsbox.service (hold.h), with --gc it is nsbox gc (gc.h).
  */
 #include "cleanup.h"
+#include "gc.h"
 #include "hold.h"
 #include "proto.h"
 #include "server.h"
@@ -40,6 +41,8 @@ int main(int argc, char **argv)
 			(void)fprintf(stderr, "%s\n", err.msg);
 		return r < 0;
 	}
+	if (argc == 2 && strcmp(argv[1], "--gc") == 0 && geteuid() == 0)
+		return nsbox_gc();
 	r = check_connection(&err);
 	if (r < 0) {
 		(void)fprintf(stderr, "%s\n", err.msg);

@@ -212,7 +212,8 @@ static void forget_empty(int dir, const char *name)
  * Clears up after keepers of @uid that were killed: their record is unlocked.
  * Not under the lock of all records, since processes may have to die first.
  */
-static void clear_dead(uid_t uid)
+static void clear_dead(uid_t uid, void (*each)(const char *box, bool cleared, void *data),
+		       void *data)
 {
 	char path[64];
 	cleanup_dir DIR *d = NULL;
@@ -223,6 +224,7 @@ static void clear_dead(uid_t uid)
 		char *suffix = strrchr(e->d_name, '.');
 		cleanup_close int fd = -EBADF;
 		char box[NSBOX_CGROUP_NAME_MAX];
+		int r;
 
 		if (!suffix || strcmp(suffix, ".box") != 0 ||
 		    (size_t)(suffix - e->d_name) >= sizeof(box))
@@ -238,9 +240,25 @@ static void clear_dead(uid_t uid)
 		(void)lseek(fd, 0, SEEK_SET);
 		memcpy(box, e->d_name, (size_t)(suffix - e->d_name));
 		box[suffix - e->d_name] = '\0';
-		if (clear_box(uid, box, fd) == 0)
+		r = clear_box(uid, box, fd);
+		if (r == 0)
 			(void)unlinkat(dirfd(d), e->d_name, 0);
+		if (each)
+			each(box, r == 0, data);
 	}
+}
+
+void nsbox_registry_clear(uid_t uid, void (*each)(const char *box, bool cleared, void *data),
+			  void *data)
+{
+	cleanup_close int held = -EBADF;
+	char path[64];
+
+	clear_dead(uid, each, data);
+	held = lock(NULL);
+	dir_of(uid, path, sizeof(path));
+	if (held >= 0)
+		(void)rmdir(path);	/* not empty: a live box */
 }
 
 static int fill_names(uid_t uid, const char *name, enum nsbox_scope scope, struct nsbox_record *ret,
@@ -268,7 +286,7 @@ int nsbox_registry_enter(uid_t uid, const char *name, enum nsbox_scope scope,
 
 	if (r < 0)
 		return r;
-	clear_dead(uid);
+	clear_dead(uid, NULL, NULL);
 	held = lock(err);
 	if (held < 0)
 		return held;
@@ -335,6 +353,19 @@ static bool is_abandoned(int fd)
 		if (stat(cg.dirs[i].path, &st) == 0)
 			return false;
 	return true;
+}
+
+void nsbox_registry_clear_blocks(void)
+{
+	cleanup_close int held = lock(NULL);
+	cleanup_dir DIR *d = held < 0 ? NULL : opendir(IDS_DIR);
+
+	for (struct dirent *e; d && (e = readdir(d));) {
+		cleanup_close int fd = openat(dirfd(d), e->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && is_abandoned(fd))
+			(void)unlinkat(dirfd(d), e->d_name, 0);
+	}
 }
 
 static int try_block(struct nsbox_record *record, uint32_t base, uint32_t unknown)

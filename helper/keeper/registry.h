@@ -57,6 +57,16 @@ void nsbox_registry_note_login(struct nsbox_record *record, const struct nsbox_a
 /* Connects to the keeper of @uid that listens as @name. Returns the socket, or a negative errno. */
 int nsbox_registry_connect(uid_t uid, const char *name);
 
+/*
+ * Clears up after the dead keepers of @uid, and tells @each box whether nothing
+ * of it is left. For nsbox gc; nsbox_registry_enter() does it by itself.
+ */
+void nsbox_registry_clear(uid_t uid, void (*each)(const char *box, bool cleared, void *data),
+			  void *data);
+
+/* Frees the blocks of ids that no box has any more. */
+void nsbox_registry_clear_blocks(void);
+
 /* Nobody finds the box any more; who is in the queue is sent away. Idempotent. */
 void nsbox_registry_close(struct nsbox_record *record);
 

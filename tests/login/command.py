@@ -2,6 +2,7 @@
 """The nsbox command: list, run, stop, explain."""
 
 import os
+import re
 
 from common import LOOK, POLICY, all_differ, contains, eq, get_in, in_box, looked, policy, restore, setup
 import observe
@@ -256,6 +257,33 @@ def before_each(h):
     restore(h)
     if os.path.exists("/home/alice/stubborn"):
         os.unlink("/home/alice/stubborn")
+
+
+
+# ------------------------------------------------------------ gc
+
+@test
+def gc_clears_what_a_killed_keeper_left_and_nothing_of_a_live_box(h):
+    live, dead = h.session("bob"), h.session("alice")
+    keeper = next(k for k in observe.keepers() if f"/1001-" in " ".join(os.readlink(f"/proc/{k.pid}/fd/{fd}")
+                  for fd in os.listdir(f"/proc/{k.pid}/fd") if os.path.lexists(f"/proc/{k.pid}/fd/{fd}")))
+    os.kill(keeper.pid, 9)
+    dead.drop()
+    observe.wait_until(lambda: len(observe.inits()) == 1, 5, "alice's box is dead")
+    assert any("/1001" in f for f in observe.state_files()), "the killed keeper left nothing"
+    out = h.run(["nsbox", "gc"]).check().out
+    assert re.fullmatch(r"1001-[0-9a-f]{8}\n", out), out
+    eq([f for f in observe.state_files() if "/1001" in f], [], "files of alice's box")
+    eq([c for c in observe.box_cgroups() if "/1001-" in c], [], "cgroups of alice's box")
+    eq(h.enter(live.pid, "true").code, 0, "bob's session lives")
+    eq(h.run(["nsbox", "gc"]).check().out, "", "a second gc")
+    live.close()
+
+
+@test
+def gc_is_for_root_and_takes_no_words(h):
+    eq(h.run(["nsbox", "gc", "all"]).code, 2, "exit code")
+    contains(h.run(["setpriv", "--reuid", "1003", "--clear-groups", "nsbox", "gc"]).err, "only root can use nsbox gc")
 
 
 main(setup, before_each=before_each)
