@@ -6,6 +6,7 @@ DESTDIR ?=
 SYSCONFDIR ?= /etc
 LIBEXECDIR ?= $(PREFIX)/libexec
 BINDIR ?= $(PREFIX)/bin
+COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 PAMDIR ?= $(if $(MULTIARCH),/lib/$(MULTIARCH)/security,/lib/security)
 BUILD ?= build
@@ -52,7 +53,7 @@ SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c pam_nsbox/hierarchy
 	pam_nsbox/deprivilege.c pam_nsbox/identity.c pam_nsbox/answer.c \
 	pam_nsbox/pidfd.c pam_nsbox/block.c
 KEEPER := $(SHARED) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildcard helper/keeper/*.c)
-CLI := $(CLIENT) $(wildcard helper/cli/*.c)
+CLI := $(CLIENT) $(addprefix helper/box/,idmap.c tree.c userns.c) $(wildcard helper/cli/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -110,17 +111,18 @@ $(BUILD)/module/%.o: %.c $(BUILD)/flags
 
 install: all
 	install -d $(DESTDIR)$(PAMDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(BINDIR) \
-		$(DESTDIR)$(SYSCONFDIR)/nsbox
+		$(DESTDIR)$(SYSCONFDIR)/nsbox $(DESTDIR)$(COMPLETIONS)
 	install -m 0644 $(BUILD)/pam_nsbox.so $(DESTDIR)$(PAMDIR)/pam_nsbox.so
 	install -m 0755 $(BUILD)/nsbox-keeper $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper
 	install -m 0755 $(BUILD)/nsbox $(DESTDIR)$(BINDIR)/nsbox
+	install -m 0644 conf/completions/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox
 	test -e $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf || \
 		install -m 0644 conf/nsbox.conf $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf
 
 # ------------------------------------------------------------------ tests
 
 # Everything but the programs' main() and the module's PAM half, for unit tests.
-TESTABLE := $(filter-out %/main.c,$(sort $(CLIENT) $(KEEPER)))
+TESTABLE := $(filter-out %/main.c,$(sort $(CLIENT) $(KEEPER))) helper/cli/json.c
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/tst_*.c))
 
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(TESTABLE))
@@ -128,7 +130,7 @@ $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(TESTABLE))
 	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
 
 # The real thing: each program makes a throwaway host of its own. root only.
-SUITES := $(filter-out %/common.py %/faults.py,$(wildcard tests/pam/*.py tests/login/*.py tests/hostile/*.py))
+SUITES := $(filter-out %/common.py %/faults.py,$(wildcard tests/unit/*.py tests/pam/*.py tests/login/*.py tests/hostile/*.py))
 
 # Ends with the line "N passed, N failed". NSBOX_MUST_WORK=1 makes a skip a failure.
 check: deps
@@ -139,10 +141,13 @@ check: deps
 SAN_BUILD ?= build-san
 check-all: all $(UNIT)
 	NSBOX_BUILD=$(BUILD) NSBOX_SAN_BUILD=$(SAN_BUILD) tests/run $(RUN_FLAGS) $(UNIT) \
-		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/vm/run.py
+		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/vm/run.py tests/package/deb.py
 
 check-unit: $(UNIT)
-	tests/run $(UNIT)
+	tests/run $(UNIT) $(wildcard tests/unit/*.py)
+
+# What needs neither root nor packages; a build of the Debian package runs it.
+test: check-unit
 
 unit-programs: $(UNIT)
 
@@ -165,7 +170,7 @@ deps:
 	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive \
 		apt-get install -q -y --no-install-recommends $$missing; }
 
-CI_DEPS := clang mmdebstrap qemu-system-x86
+CI_DEPS := clang mmdebstrap qemu-system-x86 build-essential debhelper lintian
 ci-deps:
 	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $(CI_DEPS)
 
@@ -175,12 +180,24 @@ uninstall:
 		echo 'These services still name pam_nsbox.so, and without it nobody logs in through'; \
 		echo 'them, not even root: take the line out first.'; exit 1; }
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
-		$(DESTDIR)$(BINDIR)/nsbox
+		$(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox
+
+# Debian's package and its sources, in $(BUILD)/deb; the tree itself is left alone.
+VERSION := 0.1.0
+DEB := $(BUILD)/deb
+deb:
+	rm -rf $(DEB) && mkdir -p $(DEB)/pam-nsbox-$(VERSION)
+	tar -c --exclude=./.git --exclude='./build*' --exclude=__pycache__ . | \
+		tar -x -C $(DEB)/pam-nsbox-$(VERSION)
+	tar -cz --exclude=debian -C $(DEB) -f $(DEB)/pam-nsbox_$(VERSION).orig.tar.gz \
+		pam-nsbox-$(VERSION)
+	cd $(DEB)/pam-nsbox-$(VERSION) && env -u BUILD -u MAKEFLAGS -u MAKEOVERRIDES \
+		dpkg-buildpackage --no-sign $(DEB_FLAGS)
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all install uninstall clean check check-all check-unit ci-deps unit-programs bench demo deps FORCE
+.PHONY: all install uninstall clean check check-all check-unit ci-deps deb test unit-programs bench demo deps FORCE
 FORCE:
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) \( -path $(BUILD)/deb -o -path $(BUILD)/package \) -prune -o -type f -name '*.d' -print 2>/dev/null)

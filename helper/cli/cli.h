@@ -7,7 +7,7 @@
 
 #include <sys/types.h>
 
-/* Exit codes: a contract. 0: done. */
+/* Exit codes: a contract. 0: done. doctor has its own: enum nsbox_severity. */
 enum {
 	NSBOX_EXIT_FAILED = 1,	/* what was asked could not be done */
 	NSBOX_EXIT_USAGE = 2,	/* the command line is wrong */
@@ -18,6 +18,9 @@ int nsbox_cli_list(int argc, char **argv);
 int nsbox_cli_run(int argc, char **argv);
 int nsbox_cli_stop(int argc, char **argv);
 int nsbox_cli_explain(int argc, char **argv);
+int nsbox_cli_enable(int argc, char **argv);
+int nsbox_cli_disable(int argc, char **argv);
+int nsbox_cli_doctor(int argc, char **argv);
 
 /* Prints "nsbox: SENTENCE" on standard error. Returns @status. */
 int nsbox_cli_fail(int status, const struct nsbox_error *err);

@@ -22,6 +22,12 @@ static const struct {
 	{ "stop", nsbox_cli_stop, true, "stop USER", "end the user's boxes and all in them" },
 	{ "explain", nsbox_cli_explain, false, "explain USER [--service SERVICE]",
 	  "what the policy says about a user" },
+	{ "enable", nsbox_cli_enable, true, "enable SERVICE [ARGUMENT...]",
+	  "box the sessions of a PAM service" },
+	{ "disable", nsbox_cli_disable, true, "disable SERVICE",
+	  "take a PAM service's line out again" },
+	{ "doctor", nsbox_cli_doctor, true, "doctor [--json]",
+	  "is the machine fit, and are the boxes closed" },
 };
 
 int nsbox_cli_fail(int status, const struct nsbox_error *err)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SUITES = ("box", "image", "command")
+SUITES = ("box", "image", "command", "enable", "doctor")
 
 
 def main():

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The users whom the policy boxes, and what of theirs runs, or could be run,
+ * outside the box. Of a user's own files only their being there is asked.
+ */
+#include "doctor.h"
+#include "cleanup.h"
+#include "identity.h"
+#include "pamd.h"
+#include "policy.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define LINGER "/var/lib/systemd/linger"
+#define CRONTABS "/var/spool/cron/crontabs"
+
+enum { USERS_MAX = 20000 };
+
+struct around {
+	struct nsbox_doctor *doctor;
+	const struct nsbox_policy *policy;
+	size_t boxed, users;
+	bool cron_outside, at_outside, has_mta;
+};
+
+static bool exists(const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	return (size_t)snprintf(path, sizeof(path), "%s/%s", dir, name) < sizeof(path) &&
+	       fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) == 0;
+}
+
+/* Whoever is in one of these is root of the host, once he has a process outside. */
+static void check_groups(struct around *a, const struct nsbox_subject *s)
+{
+	static const char *const roots[] = { "docker", "lxd", "incus-admin", "libvirt", "disk" };
+
+	for (size_t i = 0; i < s->n_groups; i++) {
+		for (size_t j = 0; s->group_names[i] && j < sizeof(roots) / sizeof(roots[0]); j++) {
+			if (strcmp(s->group_names[i], roots[j]) != 0)
+				continue;
+			nsbox_find(a->doctor, NSBOX_WARNING, "around.group", "%s is in the group %s, "
+				   "which is as good as root to whatever of his runs outside", s->name,
+				   roots[j]);
+			nsbox_find_fix(a->doctor, "gpasswd -d %s %s", s->name, roots[j]);
+		}
+	}
+}
+
+/* Does an at job belong to him? Their names do not say so. */
+static bool has_at_job(uid_t uid)
+{
+	static const char dir[] = "/var/spool/cron/atjobs";
+	cleanup_dir DIR *d = opendir(dir);
+	bool found = false;
+
+	for (struct dirent *e; d && (e = readdir(d));) {
+		struct stat st;
+
+		found |= fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			 S_ISREG(st.st_mode) && st.st_uid == uid;
+	}
+	return found;
+}
+
+static void check_files(struct around *a, const struct nsbox_subject *s)
+{
+	static const char *const mail[] = { ".forward", ".procmailrc" };
+	struct nsbox_doctor *d = a->doctor;
+
+	if (exists(LINGER, s->name)) {
+		nsbox_find(d, NSBOX_ERROR, "around.linger", "%s lingers: systemd starts programs of "
+			   "his at boot, outside the box", s->name);
+		nsbox_find_fix(d, "loginctl disable-linger %s", s->name);
+	}
+	if (a->cron_outside && exists(CRONTABS, s->name)) {
+		nsbox_find(d, NSBOX_ERROR, "around.cron", "the crontab of %s runs outside the box",
+			   s->name);
+		nsbox_find_fix(d, "nsbox enable cron");
+	}
+	if (a->at_outside && has_at_job(s->uid)) {
+		nsbox_find(d, NSBOX_ERROR, "around.at", "an at job of %s runs outside the box", s->name);
+		nsbox_find_fix(d, "nsbox enable atd");
+	}
+	for (size_t i = 0; a->has_mta && i < sizeof(mail) / sizeof(mail[0]); i++) {
+		if (!exists(s->home, mail[i]))
+			continue;
+		nsbox_find(d, NSBOX_WARNING, "around.mail", "%s/%s: the mail system may run programs "
+			   "that %s names there, outside the box", s->home, mail[i], s->name);
+		nsbox_find_fix(d, i ? "take procmail off the mail system" :
+				      "postfix: allow_mail_to_commands = (nothing); exim: forbid_pipe");
+	}
+}
+
+static void check_user(struct around *a, const char *name)
+{
+	struct nsbox_identity id cleanup_identity = { .alias = NULL };
+	struct nsbox_decision decision;
+
+	if (nsbox_identity_get(name, &id, NULL) < 0 || id.subject.uid == 0 ||
+	    nsbox_policy_decide(a->policy, &id.subject, "sshd", NULL, 0, &decision, NULL) < 0)
+		return;
+	if (decision.action == NSBOX_ACTION_BOX) {
+		a->boxed++;
+		check_groups(a, &id.subject);
+		check_files(a, &id.subject);
+		if (decision.net == NSBOX_NET_HOST) {
+			nsbox_find(a->doctor, NSBOX_WARNING, "around.net", "%s has the host's network: "
+				   "he reaches what listens on 127.0.0.1 and on abstract sockets, ssh "
+				   "to an account that is not boxed too", id.subject.name);
+			nsbox_find_fix(a->doctor, "net = none");
+		}
+	}
+	nsbox_decision_free(&decision);
+}
+
+/* The names first: what asks about one user uses the same static storage. */
+static void check_users(struct around *a)
+{
+	char **names = NULL;
+	const struct passwd *pw;
+
+	setpwent();
+	while (a->users < USERS_MAX && (pw = getpwent()) != NULL) {
+		char **more = realloc(names, (a->users + 1) * sizeof(*names));
+
+		if (!more)
+			break;
+		names = more;
+		names[a->users] = strdup(pw->pw_name);
+		if (!names[a->users])
+			break;
+		a->users++;
+	}
+	endpwent();
+	for (size_t i = 0; i < a->users; i++) {
+		check_user(a, names[i]);
+		free(names[i]);
+	}
+	free(names);
+	nsbox_find(a->doctor, NSBOX_OK, "around.users", "of %zu users that the name service lists, the "
+		   "policy boxes %zu", a->users, a->boxed);
+}
+
+/* systemd starts user@UID.service for whoever logs in: a manager of his own, outside. */
+static void check_user_manager(struct around *a)
+{
+	enum nsbox_coverage covered = nsbox_service_coverage("systemd-user");
+	struct stat st;
+
+	if (covered == NSBOX_NO_SERVICE || stat("/run/systemd/system", &st) < 0)
+		return;
+	if (covered == NSBOX_COVERED) {
+		nsbox_find(a->doctor, NSBOX_OK, "around.manager", "systemd-user has nsbox's line");
+		return;
+	}
+	nsbox_find(a->doctor, a->doctor->enabled ? NSBOX_ERROR : NSBOX_WARNING, "around.manager",
+		   "systemd starts user@UID.service for boxed users, outside the box");
+	nsbox_find_fix(a->doctor, "%snsbox enable --deny systemd-user",
+		       access(NSBOX_PAM_DIR "/systemd-user", F_OK) < 0 ?
+		       "cp " NSBOX_PAM_DIST_DIR "/systemd-user " NSBOX_PAM_DIR "/ && " : "");
+}
+
+void nsbox_doctor_around(struct nsbox_doctor *d)
+{
+	struct nsbox_policy *policy;
+	struct around a = {
+		.doctor = d,
+		.cron_outside = nsbox_service_coverage("cron") == NSBOX_OUTSIDE,
+		.at_outside = nsbox_service_coverage("atd") == NSBOX_OUTSIDE,
+		.has_mta = access("/usr/sbin/sendmail", X_OK) == 0,
+	};
+
+	if (nsbox_policy_load(NSBOX_POLICY_DIR, &policy, NULL) < 0)
+		return;		/* said already */
+	a.policy = policy;
+	check_user_manager(&a);
+	check_users(&a);
+	nsbox_policy_free(policy);
+}
