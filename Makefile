@@ -7,6 +7,8 @@ SYSCONFDIR ?= /etc
 LIBEXECDIR ?= $(PREFIX)/libexec
 BINDIR ?= $(PREFIX)/bin
 COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
+# systemd looks in /usr/local/lib too; elsewhere the file is of no consequence. Empty: none.
+SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 PAMDIR ?= $(if $(MULTIARCH),/lib/$(MULTIARCH)/security,/lib/security)
 BUILD ?= build
@@ -118,6 +120,9 @@ install: all
 	install -m 0644 conf/completions/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox
 	test -e $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf || \
 		install -m 0644 conf/nsbox.conf $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf
+	test -z '$(SYSTEMDUNITDIR)' || { install -d $(DESTDIR)$(SYSTEMDUNITDIR) && \
+		sed 's,@LIBEXECDIR@,$(LIBEXECDIR),' conf/systemd/nsbox.service.in \
+			> $(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service; }
 
 # ------------------------------------------------------------------ tests
 
@@ -141,7 +146,14 @@ check: deps
 SAN_BUILD ?= build-san
 check-all: all $(UNIT)
 	NSBOX_BUILD=$(BUILD) NSBOX_SAN_BUILD=$(SAN_BUILD) tests/run $(RUN_FLAGS) $(UNIT) \
-		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/vm/run.py tests/package/deb.py
+		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/package/deb.py $(VMS)
+
+# Real systems, one after the other: a Debian without systemd, two with it. The images are made once
+# and kept; NSBOX_DEB names a package that is there already.
+VMS := tests/vm/run.py tests/vm/bookworm.py tests/vm/trixie.py
+check-vm: deps
+	$(MAKE) all
+	NSBOX_BUILD=$(BUILD) tests/run --timeout 900 $(RUN_FLAGS) $(VMS)
 
 check-unit: $(UNIT)
 	tests/run $(UNIT) $(wildcard tests/unit/*.py)
@@ -180,7 +192,8 @@ uninstall:
 		echo 'These services still name pam_nsbox.so, and without it nobody logs in through'; \
 		echo 'them, not even root: take the line out first.'; exit 1; }
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
-		$(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox
+		$(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox \
+		$(if $(SYSTEMDUNITDIR),$(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service)
 
 # Debian's package and its sources, in $(BUILD)/deb; the tree itself is left alone.
 VERSION := 0.1.0
@@ -197,7 +210,7 @@ deb:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all install uninstall clean check check-all check-unit ci-deps deb test unit-programs bench demo deps FORCE
+.PHONY: all install uninstall clean check check-all check-unit check-vm ci-deps deb test unit-programs bench demo deps FORCE
 FORCE:
 
 -include $(shell find $(BUILD) \( -path $(BUILD)/deb -o -path $(BUILD)/package \) -prune -o -type f -name '*.d' -print 2>/dev/null)

@@ -6,6 +6,7 @@
 #include "cleanup.h"
 #include "defence.h"
 #include "pidfd.h"
+#include "start.h"
 #include "watch.h"
 
 #include <malloc.h>
@@ -520,6 +521,7 @@ static int catch_signals(void)
 static void settle_down(struct server *s)
 {
 	leave_caller(s);
+	nsbox_start_show(s->user, s->box.record.box);
 	log_opened(s);
 	s->watch = nsbox_watch_open();
 	s->in_passwd = nsbox_watch_has_user(s->user, s->box.uid);
