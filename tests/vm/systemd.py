@@ -30,7 +30,7 @@ from term import Terminal
 
 UNIT = "/nsbox.slice/nsbox.service"
 BASE = "/sys/fs/cgroup" + UNIT
-SERVICES = ("sshd", "su", "sudo", "sudo-i", "login", "runuser", "cron", "atd", "systemd-user")
+SERVICES = ("sshd", "su", "sudo", "sudo-i", "login", "runuser", "cron", "atd")
 POLICY = """\
 [defaults]
 linger = 0
@@ -164,6 +164,7 @@ def setup(h):
     shutil.copy("/usr/lib/pam.d/systemd-user", "/etc/pam.d/systemd-user")
     for service in SERVICES:
         h.run(["nsbox", "enable", service]).check()
+    h.run(["nsbox", "enable", "--deny", "systemd-user"]).check()
     h.sshd()
 
 
