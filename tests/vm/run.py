@@ -63,6 +63,8 @@ def make_payload(tmp, systemd):
     shutil.copy(os.path.join(tree, "tests/vm/init"), os.path.join(tree, "init"))
     if systemd:
         shutil.copy(make_deb(tmp), tree)
+        subprocess.run(["gcc", "-std=gnu11", "-O2", "-pthread", "-o", tree + "/caller",
+                        os.path.join(REPO, "tests/pam/caller.c"), "-lpam"], check=True)
     elif product_built():
         subprocess.run(["make", "-s", "-C", REPO, "install", "BUILD=" + BUILD, "PREFIX=/usr/local",
                         "PAMDIR=/usr/local/lib/security", "SYSCONFDIR=/etc",

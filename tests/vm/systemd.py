@@ -496,19 +496,22 @@ def a_stack_with_the_usual_modules_required(h):
 
 # ------------------------------------------------------------ many, and the services' ends
 
-@test(timeout=400)
+@test(timeout=500)
 def two_hundred_logins_meet_no_limit(h):
-    logins = int(os.environ.get("NSBOX_VM_STORM", "100"))
+    # Nothing but the two modules, by a program that does nothing else: 200 in 100 s rather than in 500.
+    h.write("/etc/pam.d/quick", "auth required pam_permit.so\naccount required pam_permit.so\n"
+            "session required pam_systemd.so\nsession required pam_nsbox.so\n")
+    in_a_row, at_once = (50, 150) if "bookworm" in read("/etc/os-release") else (20, 80)
     failed = []
 
     def login(user):
-        r = h.run(["su", user, "-c", "true"], timeout=200)
-        if r.code:
+        r = h.run(["/payload/caller", "--", "/etc/pam.d", "quick", user], timeout=300, cwd="/")
+        if not re.search("^code 0$", r.out, re.M):
             failed.append(r)
-    for _ in range(logins):
+    for _ in range(in_a_row):
         login("alice")
-    with concurrent.futures.ThreadPoolExecutor(10) as pool:
-        list(pool.map(login, ("alice", "bob") * (logins // 2)))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(login, ("alice", "bob") * (at_once // 2)))
     eq(failed, [], "failed logins")
     h.wait_gone()
     wait_until(lambda: not sessions_of(h, "alice") and not sessions_of(h, "bob"), PATIENCE,
