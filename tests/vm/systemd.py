@@ -532,7 +532,7 @@ def an_upgrade_under_load_breaks_no_session(h):
     users = [f"user{n}" for n in range(20)]
     for n, name in enumerate(users):
         h.add_user(name, 3000 + n, groups=["nsbox"], key=False)
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
         held = list(pool.map(lambda name: h.hold(lambda command: ["su", name, "-c", command]), users))
     old = {p.pid for p in observe.keepers()}
     eq(len(old), 20, "keepers")
