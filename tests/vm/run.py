@@ -32,7 +32,7 @@ import image
 
 REPO = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 BUILD = os.path.join(REPO, os.environ.get("NSBOX_BUILD", "build"))
-TIMEOUT = int(os.environ.get("NSBOX_VM_TIMEOUT", "540"))
+TIMEOUT = int(os.environ.get("NSBOX_VM_TIMEOUT", "900"))
 
 
 def product_built():
@@ -89,6 +89,7 @@ def qemu_command(place, payload, tmp, systemd, program, words):
     if systemd:
         append += ["nsbox.systemd", "nsbox.journal=" + os.environ.get("NSBOX_VM_JOURNAL", "300"),
                    "systemd.show_status=no", "audit=1",
+                   "systemd.mask=systemd-journald-audit.socket",
                    "modprobe.blacklist=kvm,kvm_amd,kvm_intel,powernow_k8,pcspkr,i2c_piix4"]
     if words:
         append.append("nsbox.words=" + ",".join(words))
