@@ -209,7 +209,7 @@ def a_kernel_that_makes_no_namespaces_is_an_error(h):
          wrap=["strace", "-f", "-o", "/dev/null", "-e", "inject=unshare:error=ENOSPC"])
 
 
-@test
+@test(timeout=240)     # three times under strace, in an emulated machine too
 def a_kernel_that_lacks_a_call_is_an_error(h):
     for check, call, error in (("kernel.pidfd", "pidfd_open", "ENOSYS"), ("kernel.clone3", "clone3", "ENOSYS"),
                                ("kernel.seccomp", "seccomp", "EINVAL")):
