@@ -9,6 +9,8 @@ BINDIR ?= $(PREFIX)/bin
 MANDIR ?= $(PREFIX)/share/man
 DOCDIR ?= $(PREFIX)/share/doc/nsbox
 COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
+# systemd looks in /usr/local/lib too; elsewhere the file is of no consequence. Empty: none.
+SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 PAMDIR ?= $(if $(MULTIARCH),/lib/$(MULTIARCH)/security,/lib/security)
 BUILD ?= build
@@ -148,6 +150,9 @@ install: all
 		$(DESTDIR)$(call place_of_page,$(p)) &&) :
 	install -d $(DESTDIR)$(DOCDIR)/examples
 	install -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
+	test -z '$(SYSTEMDUNITDIR)' || { install -d $(DESTDIR)$(SYSTEMDUNITDIR) && \
+		sed 's,@LIBEXECDIR@,$(LIBEXECDIR),' conf/systemd/nsbox.service.in \
+			> $(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service; }
 
 # ------------------------------------------------------------------ tests
 
@@ -209,8 +214,15 @@ check: deps
 # The same programs twice: as they are, and from the sanitizers' build SAN_BUILD.
 SAN_BUILD ?= build-san
 check-all: all $(UNIT)
-	NSBOX_BUILD=$(BUILD) NSBOX_SAN_BUILD=$(SAN_BUILD) tests/run $(RUN_FLAGS) $(UNIT) \
-		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/vm/run.py tests/package/deb.py
+	NSBOX_BUILD=$(BUILD) NSBOX_SAN_BUILD=$(SAN_BUILD) tests/run --timeout 1000 $(RUN_FLAGS) $(UNIT) \
+		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/package/deb.py $(VMS)
+
+# Real systems, one after the other: a Debian without systemd, two with it. The images are made once
+# and kept; NSBOX_DEB names a package that is there already.
+VMS := tests/vm/run.py tests/vm/bookworm.py tests/vm/trixie.py
+check-vm: deps
+	$(MAKE) all
+	NSBOX_BUILD=$(BUILD) tests/run --timeout 1000 $(RUN_FLAGS) $(VMS)
 
 check-unit: $(UNIT)
 	tests/run $(UNIT) $(wildcard tests/unit/*.py)
@@ -260,7 +272,8 @@ uninstall:
 		echo 'These services still name pam_nsbox.so, and without it nobody logs in through'; \
 		echo 'them, not even root: take the line out first.'; exit 1; }
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
-		$(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox
+		$(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox \
+		$(if $(SYSTEMDUNITDIR),$(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service)
 	rm -f $(foreach p,$(PAGES),$(DESTDIR)$(call place_of_page,$(p)))
 	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/examples/,$(notdir $(EXAMPLES)))
 	for dir in $(DOCDIR)/examples $(DOCDIR); do \
@@ -281,7 +294,7 @@ deb:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all install uninstall clean check check-all check-unit ci-deps deb test unit-programs bench bench-policy \
+.PHONY: all install uninstall clean check check-all check-unit check-vm ci-deps deb test unit-programs bench bench-policy \
 	fuzz fuzz-merge demo deps FORCE
 FORCE:
 

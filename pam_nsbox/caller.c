@@ -8,9 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+/* Where the masters of pseudoterminals are looked for. */
+enum { MASTERS_END = 32 };
 
 bool nsbox_sees_marker(void)
 {
@@ -124,29 +128,50 @@ static bool has_terminal(const struct nsbox_caller *caller, const struct stat *s
 	return false;
 }
 
+/* @fd is one of its own for as long as this lasts; nothing if it is no terminal, or known. */
+static int add_terminal(struct nsbox_caller *caller, int fd, struct nsbox_error *err)
+{
+	struct nsbox_terminal *t = &caller->terminals[caller->n_terminals];
+	char path[32];
+	struct stat st;
+
+	/* /dev/tty is whichever terminal asks, and belongs to all. */
+	if (!isatty(fd) || fstat(fd, &st) < 0 || st.st_rdev == makedev(5, 0) ||
+	    has_terminal(caller, &st) || caller->n_terminals == NSBOX_TERMINALS_MAX)
+		return 0;
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	t->fd = open(path, O_PATH | O_CLOEXEC);
+	if (t->fd < 0)
+		return nsbox_error_set(err, errno, "open the terminal on descriptor %d", fd);
+	t->dev = st.st_dev;
+	t->rdev = st.st_rdev;
+	t->uid = st.st_uid;
+	t->gid = st.st_gid;
+	t->given = false;
+	caller->n_terminals++;
+	return 0;
+}
+
 int nsbox_caller_find_terminals(struct nsbox_caller *caller, struct nsbox_error *err)
 {
-	for (int fd = 0; fd <= 2; fd++) {
-		struct nsbox_terminal *t = &caller->terminals[caller->n_terminals];
-		char path[32];
+	int r = 0;
+
+	for (int fd = 0; r == 0 && fd <= 2; fd++)
+		r = add_terminal(caller, fd, err);
+	/*
+	 * sudo with use_pty has made a terminal by now that the command gets. Its
+	 * master tells it from one that somebody else's descriptor leads to.
+	 */
+	for (int fd = 3; r == 0 && fd < MASTERS_END; fd++) {
+		cleanup_close int peer = -EBADF;
 		struct stat st;
 
-		/* /dev/tty is whichever terminal asks, and belongs to all. */
-		if (!isatty(fd) || fstat(fd, &st) < 0 || st.st_rdev == makedev(5, 0) ||
-		    has_terminal(caller, &st))
-			continue;
-		(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		t->fd = open(path, O_PATH | O_CLOEXEC);
-		if (t->fd < 0)
-			return nsbox_error_set(err, errno, "open the terminal on descriptor %d", fd);
-		t->dev = st.st_dev;
-		t->rdev = st.st_rdev;
-		t->uid = st.st_uid;
-		t->gid = st.st_gid;
-		t->given = false;
-		caller->n_terminals++;
+		if (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(5, 2))
+			peer = ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+		if (peer >= 0)
+			r = add_terminal(caller, peer, err);
 	}
-	return 0;
+	return r;
 }
 
 /* Writing 0 to cgroup.procs moves the writer (cgroups(7)). */

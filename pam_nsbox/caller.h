@@ -55,7 +55,7 @@ enum nsbox_place nsbox_caller_place(struct nsbox_error *why);
  */
 int nsbox_caller_fit(struct nsbox_error *err);
 
-/* Finds the terminals among descriptors 0, 1, 2. */
+/* Finds the terminals among descriptors 0, 1, 2, and those whose master the caller has too. */
 int nsbox_caller_find_terminals(struct nsbox_caller *caller, struct nsbox_error *err);
 
 /*

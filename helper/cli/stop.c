@@ -4,8 +4,12 @@
 #include "cleanup.h"
 #include "client.h"
 
+#include <poll.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
 
 enum { STOP_MS = 8000 };
 
@@ -13,6 +17,29 @@ struct stopping {
 	int status;
 	unsigned int stopped;
 };
+
+/*
+ * A keeper of another version does not understand us; SIGTERM asks for the same
+ * in all of them. @sock is connected to it, so while that has not hung up the
+ * pid is still its own.
+ */
+static int stop_by_signal(int sock, uint64_t deadline, struct nsbox_error *err)
+{
+	struct ucred peer = { .pid = 0 };
+	socklen_t len = sizeof(peer);
+	cleanup_close int pidfd = -EBADF;
+	struct pollfd pfd = { .events = POLLIN };
+
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return nsbox_error_set(err, errno, "SO_PEERCRED");
+	pidfd = pidfd_open(peer.pid, 0);
+	if (pidfd < 0 || pidfd_send_signal(pidfd, SIGTERM, NULL, 0) < 0)
+		return errno == ESRCH ? 0 : nsbox_error_set(err, errno, "SIGTERM to the keeper");
+	pfd.fd = pidfd;
+	if (poll(&pfd, 1, nsbox_until_ms(deadline)) != 1)
+		return nsbox_error_say(err, ETIMEDOUT, "the keeper %d does not end", (int)peer.pid);
+	return 0;
+}
 
 static int stop_one(uid_t uid, const char *socket, void *data)
 {
@@ -29,8 +56,10 @@ static int stop_one(uid_t uid, const char *socket, void *data)
 		r = nsbox_msg_send_type(sock, NSBOX_MSG_STOP, &err);
 	if (r >= 0)
 		r = nsbox_msg_recv(sock, deadline, &in, &err);
+	if (r == -EPROTO)
+		r = stop_by_signal(sock, deadline, &err);
 	/* Its end without a word: somebody else ended it meanwhile. */
-	if (r == 0 && in.msg.type == NSBOX_MSG_REFUSE) {
+	else if (r == 0 && in.msg.type == NSBOX_MSG_REFUSE) {
 		err = in.msg.u.error;
 		r = -EBUSY;
 	}

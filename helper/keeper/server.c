@@ -6,6 +6,7 @@
 #include "cleanup.h"
 #include "defence.h"
 #include "pidfd.h"
+#include "start.h"
 #include "watch.h"
 
 #include <malloc.h>
@@ -66,7 +67,7 @@ struct server {
 	uint64_t idle_since_ms;	/* when the last session ended; 0: there is one */
 	int signals;		/* signalfd: SIGTERM and SIGINT end the box in good order */
 	bool ending;
-	int watch;		/* inotify, see watch.h */
+	struct nsbox_watch watch;
 	bool in_passwd;		/* the user was in /etc/passwd when the box was made */
 	bool joined;		/* somebody has: the caller's cgroup can be left now */
 };
@@ -261,6 +262,14 @@ static void send_status(struct server *s, int sock)
 	(void)nsbox_msg_send(sock, &msg, NULL, 0, NULL);
 }
 
+/* Does logind end it? */
+static void check_logind(struct session *session)
+{
+	if (session->stage == STAGE_LIVE && session->logind[0] && !session->ending_ms &&
+	    nsbox_watch_is_ending(session->logind))
+		session->ending_ms = nsbox_now_ms() + ENDING_GRACE_MS;
+}
+
 /* The caller is in the box. */
 static void enliven(struct server *s, struct session *session)
 {
@@ -274,6 +283,7 @@ static void enliven(struct server *s, struct session *session)
 	(void)snprintf(session->logind, sizeof(session->logind), "%s", session->open->session);
 	free(session->open);
 	session->open = NULL;
+	check_logind(session);	/* it may have begun before we watched */
 }
 
 /*
@@ -358,21 +368,25 @@ static void accept_all(struct server *s)
 	}
 }
 
-/* logind or passwd has changed: what of it concerns us? */
-static void look_around(struct server *s)
+/* passwd, a session of logind or, if @what is "", any of them has changed: does it concern us? */
+static void look_at(struct server *s, const char *what)
 {
-	nsbox_watch_drain(s->watch);
-	if (s->in_passwd && !nsbox_watch_has_user(s->user, s->box.uid)) {
+	if (s->in_passwd && (!*what || strcmp(what, "passwd") == 0) &&
+	    !nsbox_watch_has_user(s->user, s->box.uid)) {
 		syslog(LOG_NOTICE, "%s is no user any more: the box ends", s->user);
 		s->ending = true;
 	}
-	for (size_t i = 0; i < s->n; i++) {
-		struct session *session = &s->sessions[i];
+	for (size_t i = 0; i < s->n; i++)
+		if (!*what || strcmp(what, s->sessions[i].logind) == 0)
+			check_logind(&s->sessions[i]);
+}
 
-		if (session->stage == STAGE_LIVE && session->logind[0] && !session->ending_ms &&
-		    nsbox_watch_is_ending(session->logind))
-			session->ending_ms = nsbox_now_ms() + ENDING_GRACE_MS;
-	}
+static void look_around(struct server *s)
+{
+	char what[NSBOX_SESSION_MAX];
+
+	while (nsbox_watch_next(&s->watch, what, sizeof(what)))
+		look_at(s, what);
 }
 
 /* @pid and all its descendants (proc(5), task/TID/children). */
@@ -466,7 +480,7 @@ static int turn(struct server *s)
 	fds[POLL_INIT] = (struct pollfd){ .fd = s->box.pidfd, .events = POLLIN };
 	fds[POLL_SIGNALS] = (struct pollfd){ .fd = s->signals, .events = POLLIN };
 	fds[POLL_LOG] = (struct pollfd){ .fd = s->box.log.box, .events = POLLIN };
-	fds[POLL_WATCH] = (struct pollfd){ .fd = s->watch, .events = POLLIN };
+	fds[POLL_WATCH] = (struct pollfd){ .fd = s->watch.fd, .events = POLLIN };
 	of_session = &fds[POLL_SESSIONS];
 	for (size_t i = 0; i < n; i++) {
 		of_session[2 * i] = (struct pollfd){ .fd = s->sessions[i].sock, .events = POLLIN };
@@ -544,10 +558,12 @@ static int catch_signals(void)
 static void settle_down(struct server *s)
 {
 	leave_caller(s);
+	nsbox_start_show(s->user, s->box.record.box);
 	log_opened(s);
 	nsbox_upper_clear(s->box.uid);
-	s->watch = nsbox_watch_open();
 	s->in_passwd = nsbox_watch_has_user(s->user, s->box.uid);
+	if (nsbox_watch_open(&s->watch) == 0)
+		look_at(s, "");		/* what happened before */
 	/* A keeper mostly waits: what making the box took goes back to the machine. */
 	(void)malloc_trim(0);
 }
@@ -697,7 +713,7 @@ static int answer_first(struct nsbox_packet *packet, struct nsbox_answer *ret,
 
 int nsbox_server_run(int first)
 {
-	static struct server s = { .box = NSBOX_BOX_INIT, .watch = -EBADF };
+	static struct server s = { .box = NSBOX_BOX_INIT, .watch = NSBOX_WATCH_INIT };
 	struct nsbox_packet packet cleanup_packet = { .n_fds = 0 };
 	struct nsbox_answer answer cleanup_answer = { .box = "" };
 	struct nsbox_error err;

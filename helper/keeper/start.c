@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Starting clean: see start.h. */
 #include "start.h"
+#include "cgroup.h"
 #include "cleanup.h"
 #include "deprivilege.h"
 #include "file.h"
@@ -11,6 +12,7 @@
 #include <linux/ioprio.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
@@ -113,4 +115,15 @@ int nsbox_start_clean(struct nsbox_error *err)
 	if (r == 0 && chdir("/") < 0)
 		r = nsbox_error_set(err, errno, "chdir to /");
 	return r;
+}
+
+void nsbox_start_show(const char *user, const char *box)
+{
+	/* The title has to stay where it is. */
+	static char title[NSBOX_USER_MAX + NSBOX_CGROUP_NAME_MAX + 32];
+	int n = snprintf(title, sizeof(title), "nsbox-keeper: %s %s", user, box);
+
+	/* The begin first: it is below the stack, and must not be above the end. */
+	if (n > 0 && prctl(PR_SET_MM, PR_SET_MM_ARG_START, title, 0, 0) == 0)
+		(void)prctl(PR_SET_MM, PR_SET_MM_ARG_END, title + n + 1, 0, 0);
 }

@@ -14,4 +14,11 @@
  */
 int nsbox_start_clean(struct nsbox_error *err);
 
+/*
+ * What ps(1) and systemd-cgls(1) show this process as, from now on: whose box
+ * it keeps, and the name of its cgroup. Nothing where the kernel has no
+ * PR_SET_MM (CONFIG_CHECKPOINT_RESTORE).
+ */
+void nsbox_start_show(const char *user, const char *box);
+
 #endif

@@ -14,7 +14,7 @@
 
 #define SESSIONS "/run/systemd/sessions"
 
-int nsbox_watch_open(void)
+int nsbox_watch_open(struct nsbox_watch *ret)
 {
 	cleanup_close int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	int sessions, etc;
@@ -24,15 +24,28 @@ int nsbox_watch_open(void)
 	/* Both write a new file and rename it. */
 	sessions = inotify_add_watch(fd, SESSIONS, IN_MOVED_TO | IN_DELETE);
 	etc = inotify_add_watch(fd, "/etc", IN_MOVED_TO);
-	return sessions < 0 && etc < 0 ? -ENOENT : take_fd(&fd);
+	if (sessions < 0 && etc < 0)
+		return -ENOENT;
+	*ret = (struct nsbox_watch){ .fd = take_fd(&fd) };
+	return 0;
 }
 
-void nsbox_watch_drain(int fd)
+bool nsbox_watch_next(struct nsbox_watch *watch, char *ret, size_t size)
 {
-	char buf[4096];
+	const struct inotify_event *event;
 
-	while (read(fd, buf, sizeof(buf)) > 0)
-		;
+	if (watch->at >= watch->have) {
+		ssize_t n = read(watch->fd, watch->events, sizeof(watch->events));
+
+		if (n <= 0)
+			return false;
+		watch->have = (size_t)n;
+		watch->at = 0;
+	}
+	event = (const void *)(watch->events + watch->at);
+	watch->at += sizeof(*event) + event->len;
+	(void)snprintf(ret, size, "%s", event->len ? event->name : "");
+	return true;
 }
 
 bool nsbox_watch_is_ending(const char *id)

@@ -490,6 +490,8 @@ class Host:
             except OSError:
                 pass
         for name in os.listdir("/run/nsbox") if os.path.isdir("/run/nsbox") else ():
+            if name == "base":      # nsbox.service's
+                continue
             path = "/run/nsbox/" + name
             shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
 

@@ -150,13 +150,14 @@ def cgroups_of(pid):
 def box_cgroups():
     """Every box's directory below .../nsbox in every hierarchy of the throwaway host.
 
-    .../nsbox itself and its `keepers`, where keepers go, stay: they are no box's.
+    .../nsbox (nsbox.service under systemd) itself stays, with `keepers`, where keepers go, and `hold`,
+    where the service's process is: they are no box's.
     """
     found = []
     for top, dirs, _ in os.walk("/sys/fs/cgroup"):
-        if os.path.basename(top) == "nsbox":
+        if os.path.basename(top) in ("nsbox", "nsbox.service"):
             found += [os.path.join(where, d) for where, below, _ in os.walk(top) for d in below
-                      if d != "keepers"]
+                      if d not in ("keepers", "hold")]
             dirs.clear()
     return sorted(found)
 

@@ -88,6 +88,20 @@ def sudo_by_another_user(h):
 
 
 @test
+def sudo_on_a_terminal_that_it_makes_and_on_ours(h):
+    for word in ("use_pty", "!use_pty"):
+        h.write("/etc/sudoers.d/pty", f"Defaults {word}\n", 0o440)
+        t = h.pty(["sudo", "-u", "alice", "sh", "-c", f"tty; ls -l $(tty); {LOOK}"])
+        eq(t.drain(), 0, f"exit code with {word}")
+        contains(t.output, "/dev/pts-", f"tty with {word}")
+        contains(t.output, " alice ", f"owner of the terminal with {word}")
+        in_box(t.output)
+        os.close(t.fd)
+        t.fd = -1
+    os.unlink("/etc/sudoers.d/pty")
+
+
+@test
 def runuser_as_a_login_shell(h):
     r = h.run(["runuser", "-l", "alice", "-c", f"id -un; pwd; {LOOK}"]).check()
     contains(r.out, "alice\n/home/alice\n")

@@ -16,6 +16,7 @@ systemd instead, for a suite that wants the whole system.
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,11 +26,11 @@ SUITE = "bookworm"
 
 # What a small real server has, and what the parts of nsbox are linked with.
 PACKAGES = [
-    "busybox", "cron", "dbus", "e2fsprogs", "git", "initramfs-tools", "iproute2", "kmod", "less",
-    "libcap2", "libcap2-bin", "libnftables1", "libnl-3-200", "libnl-route-3-200", "libpam-modules",
-    "libpam-runtime", "libpam-systemd", "libpam0g", "libseccomp2", "linux-image-amd64", "login", "make",
-    "nftables", "openssh-client", "openssh-server", "passwd", "procps", "python3", "strace", "sudo",
-    "systemd-sysv", "tmux", "udev", "util-linux", "zstd",
+    "at", "auditd", "busybox", "cron", "dbus", "e2fsprogs", "git", "initramfs-tools", "iproute2", "kbd",
+    "kmod", "less", "libcap2", "libcap2-bin", "libnftables1", "libnl-3-200", "libnl-route-3-200",
+    "libnss-systemd", "libpam-modules", "libpam-runtime", "libpam-systemd", "libpam0g", "libseccomp2",
+    "linux-image-amd64", "login", "make", "nftables", "openssh-client", "openssh-server", "passwd", "procps",
+    "python3", "strace", "sudo", "systemd-container", "systemd-sysv", "tmux", "udev", "util-linux", "zstd",
 ]
 
 # Enough for the initrd to find the root disk; the rest is in the root.
@@ -37,14 +38,23 @@ INITRD_MODULES = ["virtio_pci", "virtio_blk", "ext4"]
 
 INIT_PATH = "/usr/local/sbin/nsbox-test-init"
 INIT = """#!/bin/sh
-# Starts what the second disk brings; or systemd, if the command line says so.
+# Starts what the second disk brings, or systemd if the command line says so, with the same as a unit.
 set -e
-mount -t proc proc /proc
+mountpoint -q /proc || mount -t proc proc /proc
 mkdir -p /payload
 mount -o ro /dev/vdb /payload
-grep -qw nsbox.systemd /proc/cmdline && exec /sbin/init
-exec /payload/init
+grep -qw nsbox.systemd /proc/cmdline || exec /payload/init
+mountpoint -q /run || mount -t tmpfs -o nosuid,nodev,mode=755 tmpfs /run
+mkdir -p /run/systemd/system/multi-user.target.wants
+cp /payload/tests/vm/nsbox-test.service /run/systemd/system/
+ln -s ../nsbox-test.service /run/systemd/system/multi-user.target.wants/
+exec /sbin/init
 """
+
+# Nothing here is updated or kept tidy, and an emulated processor has better to do.
+MASKED = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer",
+          "e2scrub_reap.service", "fstrim.timer", "logrotate.timer", "motd-news.timer",
+          "systemd-tmpfiles-clean.timer"]
 
 SIZE = "3G"
 HOSTNAME = "testvm"
@@ -55,22 +65,28 @@ def cache_dir():
 
 
 def key(suite):
-    shape = [suite, SIZE, HOSTNAME, INIT] + sorted(PACKAGES) + INITRD_MODULES
+    shape = [suite, SIZE, HOSTNAME, INIT] + sorted(PACKAGES) + INITRD_MODULES + MASKED
     return hashlib.sha256("\0".join(shape).encode()).hexdigest()[:16]
 
 
+def own_suite():
+    """The suite that this machine has itself; its mirrors have the others too."""
+    with open("/etc/os-release") as f:
+        return re.search(r"^VERSION_CODENAME=(\w+)", f.read(), re.M)[1]
+
+
 def apt_sources(suite):
-    """The machine's own sources of this suite (with -updates, -security), as one-line entries."""
+    """The machine's own sources of its suite (with -updates, -security), for this suite, as one-line entries."""
     fmt = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
     out = subprocess.run(["apt-get", "indextargets", "--format", fmt, "Created-By: Packages"],
                          check=True, capture_output=True, text=True).stdout
-    lines = []
+    lines, own = [], own_suite()
     for line in sorted(set(out.splitlines())):
         uri, release, component = line.split()
-        if release == suite or release.startswith(suite + "-"):
-            lines.append("deb %s %s %s" % (uri, release, component))
+        if release == own or release.startswith(own + "-"):
+            lines.append("deb %s %s %s" % (uri, suite + release[len(own):], component))
     if not lines:
-        raise SystemExit("apt on this machine has no source for %s" % suite)
+        raise SystemExit("apt on this machine has no source for %s" % own)
     return lines
 
 
@@ -109,6 +125,8 @@ def finish(root, out):
     for name, text in files.items():    # some were this machine's
         with open(os.path.join(root, "etc", name), "w") as f:
             f.write(text)
+    for unit in MASKED:
+        os.symlink("/dev/null", os.path.join(root, "etc/systemd/system", unit))
     for name in ("vmlinuz", "initrd.img"):
         shutil.copyfile(os.path.realpath(os.path.join(root, name)), os.path.join(out, name))
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", root, os.path.join(out, "root.ext4"), SIZE],

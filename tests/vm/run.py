@@ -6,14 +6,19 @@ Boots the image of image.py in qemu, emulated and without a network, with a
 second disk that holds what `make install` installs and the tests. The test
 program's TAP comes back over the second serial port and is printed as it is;
 what the kernel says on the console is shown when the machine did not get to
-the end.
+the end, and the journal when a test failed. The third and the fourth serial
+port are each other's other end: a console inside to log in at.
 
     tests/vm/run.py [-v] [WORD...]            runs the tests whose names contain a WORD
     tests/vm/run.py --run PROGRAM [WORD...]   runs another suite there, in a throwaway host of its
                                               own: tests/login/callers.py, say
+    tests/vm/bookworm.py, tests/vm/trixie.py  boot that Debian under systemd with the package, the
+                                              one in NSBOX_DEB if that is given, and run
+                                              tests/vm/systemd.py
 """
 
 import argparse
+import glob
 import os
 import re
 import shutil
@@ -27,7 +32,7 @@ import image
 
 REPO = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 BUILD = os.path.join(REPO, os.environ.get("NSBOX_BUILD", "build"))
-TIMEOUT = int(os.environ.get("NSBOX_VM_TIMEOUT", "540"))
+TIMEOUT = int(os.environ.get("NSBOX_VM_TIMEOUT", "900"))
 
 
 def product_built():
@@ -49,14 +54,34 @@ def make_images(tree):
                    stdout=sys.stderr)
 
 
-def make_payload(tmp):
-    """The second disk: the work tree with what was built, /init, and /dest to copy over the root."""
+def make_deb(tmp):
+    """The package's file; without its own tests, which have run or will."""
+    deb = os.environ.get("NSBOX_DEB")
+    if not deb:
+        env = dict(os.environ, DEB_BUILD_OPTIONS="nocheck noautodbgsym parallel=2")
+        made = subprocess.run(["make", "-s", "-C", REPO, "deb", "DEB=%s/deb" % tmp, "DEB_FLAGS=-b"], env=env,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if made.returncode:
+            print(made.stdout, file=sys.stderr)
+            raise SystemExit("make deb failed")
+        deb = glob.glob(tmp + "/deb/libpam-nsbox_*.deb")[0]
+    return deb
+
+
+def make_payload(tmp, systemd):
+    """The second disk: the work tree with what was built, /init, and /dest to copy over the root.
+
+    Under systemd the package in the place of /dest."""
     tree = os.path.join(tmp, "payload")
     shutil.copytree(REPO, tree, symlinks=True,
                     ignore=shutil.ignore_patterns(".git", "__pycache__", "build-*"))
     shutil.copy(os.path.join(tree, "tests/vm/init"), os.path.join(tree, "init"))
     make_images(tree)
-    if product_built():
+    if systemd:
+        shutil.copy(make_deb(tmp), tree)
+        subprocess.run(["gcc", "-std=gnu11", "-O2", "-pthread", "-o", tree + "/caller",
+                        os.path.join(REPO, "tests/pam/caller.c"), "-lpam"], check=True)
+    elif product_built():
         subprocess.run(["make", "-s", "-C", REPO, "install", "BUILD=" + BUILD, "PREFIX=/usr/local",
                         "PAMDIR=/usr/local/lib/security", "SYSCONFDIR=/etc",
                         "DESTDIR=" + tree + "/dest"], check=True, stdout=sys.stderr)
@@ -74,9 +99,14 @@ def has_kvm():
         return bool(re.search(r"^flags.*\b(vmx|svm)\b", f.read(), re.M)) and os.path.exists("/dev/kvm")
 
 
-def qemu_command(place, payload, console, program, words):
+def qemu_command(place, payload, tmp, systemd, program, words):
     append = ["root=/dev/vda", "rw", "console=ttyS0", "panic=-1", "quiet", "mitigations=off",
               "init=" + image.INIT_PATH, "nsbox.run=" + program]
+    if systemd:
+        append += ["nsbox.systemd", "nsbox.journal=" + os.environ.get("NSBOX_VM_JOURNAL", "300"),
+                   "systemd.show_status=no", "audit=1",
+                   "systemd.mask=systemd-journald-audit.socket",
+                   "modprobe.blacklist=kvm,kvm_amd,kvm_intel,powernow_k8,pcspkr,i2c_piix4"]
     if words:
         append.append("nsbox.words=" + ",".join(words))
     accel = os.environ.get("NSBOX_VM_ACCEL") or ("kvm" if has_kvm() else "tcg,thread=multi")
@@ -87,7 +117,9 @@ def qemu_command(place, payload, console, program, words):
             "-append", " ".join(append),
             "-drive", drive + os.path.join(place, "root.ext4"), "-drive", drive + payload,
             "-device", "virtio-rng-pci",
-            "-serial", "file:" + console, "-serial", "stdio", "-monitor", "none"]
+            "-serial", "file:%s/console" % tmp, "-serial", "stdio", "-monitor", "none",
+            "-chardev", "socket,id=one,server=on,wait=off,path=%s/cable" % tmp, "-serial", "chardev:one",
+            "-chardev", "socket,id=other,path=%s/cable" % tmp, "-serial", "chardev:other"]
 
 
 class Tap:
@@ -135,10 +167,11 @@ def boot(command, console, tap):
     return good
 
 
-def main():
+def main(suite=image.SUITE, systemd=False):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-v", action="store_true", help="say how long it took")
-    parser.add_argument("--run", default="tests/vm/inside.py", metavar="PROGRAM")
+    parser.add_argument("--run", default="tests/vm/systemd.py" if systemd else "tests/vm/inside.py",
+                        metavar="PROGRAM")
     parser.add_argument("words", nargs="*")
     args = parser.parse_args()
     for tool in ("mmdebstrap", "qemu-system-x86_64"):
@@ -146,13 +179,14 @@ def main():
             print("ok 1 - a machine is made # SKIP %s is not installed\n1..1" % tool)
             return
     start = time.monotonic()
-    place = image.ensure()
+    place = image.ensure(suite)
     with tempfile.TemporaryDirectory(prefix="nsbox-vm-") as tmp:
-        console = os.path.join(tmp, "console")
-        command = qemu_command(place, make_payload(tmp), console, args.run, args.words)
-        good = boot(command, console, Tap())
+        payload = make_payload(tmp, systemd)
+        made = time.monotonic()
+        command = qemu_command(place, payload, tmp, systemd, args.run, args.words)
+        good = boot(command, tmp + "/console", Tap())
     if args.v:
-        print("# %.0f s" % (time.monotonic() - start))
+        print("# %.0f s to make it, %.0f s in the machine" % (made - start, time.monotonic() - made))
     sys.exit(0 if good else 1)
 
 

@@ -1,0 +1,7 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""Debian 12 under systemd, with the package: see run.py and systemd.py."""
+
+import run
+
+run.main("bookworm", systemd=True)

@@ -1,0 +1,582 @@
+#!/usr/bin/python3 -B
+# SPDX-License-Identifier: MIT
+"""nsbox on a Debian under systemd; runs inside the machine of tests/vm/bookworm.py and trixie.py.
+
+The package has been installed as an administrator does it; sshd, logind, cron, atd, auditd and the
+agettys are the machine's own units.
+"""
+
+import concurrent.futures
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import termios
+import tty
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "../lib"))
+import host
+import observe
+import tap
+import throwaway
+from observe import cgroups_of, read, wait_until
+from tap import contains, eq, lacks, test
+from term import Terminal
+
+UNIT = "/nsbox.slice/nsbox.service"
+BASE = "/sys/fs/cgroup" + UNIT
+SERVICES = ("sshd", "su", "sudo", "sudo-i", "login", "runuser", "cron", "atd")
+POLICY = """\
+[defaults]
+linger = 0
+[group nsbox]
+action = box
+[user bob]
+pids_max = 20
+memory_max = 256M
+cpu_weight = 250
+"""
+LOOK = "ls -l /proc/self/ns"
+USERNS = "readlink /proc/self/ns/user"
+PROMPT = r"[$#] \Z"
+# An emulated processor, two of them: nothing is quick.
+PATIENCE = 60
+
+
+class Machine(host.Host):
+    """The machine takes the place of the throwaway host: it is thrown away anyhow."""
+
+    def sshd(self):
+        config = "".join(f"{name} {value}\n" for name, value in host.SSHD_OPTIONS.items()
+                         if name not in ("PidFile", "Subsystem"))
+        # bookworm's sshd does not know it, and trixie's keeps us out after some storms without it.
+        if self.run(["sshd", "-T", "-o", "PerSourcePenalties=no"]).code == 0:
+            config += "PerSourcePenalties no\n"
+        self.write("/etc/ssh/sshd_config.d/test.conf", config)
+        self.run(["systemctl", "restart", "ssh"], timeout=PATIENCE).check()
+
+    def ssh(self, user, *command, timeout=PATIENCE, **how):
+        return super().ssh(user, *command, timeout=timeout, **how)
+
+    def session(self, user, timeout=PATIENCE, **how):
+        return super().session(user, timeout=timeout, **how)
+
+    def run(self, argv, timeout=PATIENCE, **how):
+        return super().run(argv, timeout=timeout, **how)
+
+    def hold(self, argv_for):
+        return host.Session(self, argv_for, timeout=PATIENCE).ready()
+
+    @contextlib.contextmanager
+    def newer_package(self):
+        """The package once more with a higher version."""
+        with tempfile.TemporaryDirectory() as tmp:
+            deb = [name for name in os.listdir("/payload") if name.endswith(".deb")][0]
+            self.run(["dpkg-deb", "-R", "/payload/" + deb, tmp + "/tree"]).check()
+            self.run(["sed", "-i", r"s/^Version: .*/&+newer/", tmp + "/tree/DEBIAN/control"]).check()
+            self.run(["dpkg-deb", "-Znone", "-b", tmp + "/tree", tmp + "/newer.deb"]).check()
+            yield tmp + "/newer.deb"
+
+    def wait_gone(self, timeout=20):
+        def left():
+            return observe.boxed() + observe.keepers() + observe.box_cgroups()
+        try:
+            wait_until(lambda: not left(), timeout, "")
+        except observe.TimedOut:
+            raise AssertionError(f"after {timeout} s still there: {left()}") from None
+
+
+def boot_here(keep=()):
+    """In the place of throwaway.boot()."""
+    out = open(throwaway.SYSLOG, "wb")
+    subprocess.Popen(["journalctl", "-f", "-n", "0", "-o", "short"], stdout=out, stdin=subprocess.DEVNULL)
+    os.chdir("/")
+    shutil.rmtree("/root/.ssh", ignore_errors=True)
+    for name in os.listdir("/etc/ssh"):
+        if name.startswith("ssh_host_"):
+            os.unlink("/etc/ssh/" + name)
+
+
+def holders():
+    """Keepers are what observe says, without the one of the service."""
+    return [p for p in _keepers() if "--hold" not in p.cmdline]
+
+
+_keepers, observe.keepers = observe.keepers, holders
+
+
+class Wire(Terminal):
+    """A terminal at the other end of a serial line, which is there already and stays."""
+
+    def __init__(self, device):
+        self.argv, self.pid, self.code = [device], 0, 0
+        self.output = self.before = ""
+        self.match, self._from = None, 0
+        self.fd = os.open(device, os.O_RDWR | os.O_NOCTTY)
+        tty.setraw(self.fd)
+        termios.tcflush(self.fd, termios.TCIOFLUSH)
+
+
+class Screen(Terminal):
+    """A virtual console: types with TIOCSTI, reads the screen."""
+
+    def __init__(self, number):
+        self.argv, self.pid, self.code = [f"tty{number}"], 0, 0
+        self.screen = f"/dev/vcs{number}"
+        self.output = self.before = ""
+        self.match, self._from = None, 0
+        self.fd = -1
+
+    def expect(self, pattern, timeout=PATIENCE):
+        def found():
+            text = read(self.screen)
+            self.output = "\n".join(text[i:i + 80].rstrip() for i in range(0, len(text), 80)).rstrip() + " "
+            self.match = re.search(pattern, self.output, re.M)
+            return self.match
+        try:
+            return wait_until(found, timeout, "")
+        except observe.TimedOut:
+            raise AssertionError(self._say(f"no {pattern!r} within {timeout} s")) from None
+
+    def send(self, text):
+        # Opened anew each time: agetty and login hang it up.
+        fd = os.open("/dev/" + self.argv[0], os.O_RDWR | os.O_NOCTTY)
+        for letter in text.encode():
+            fcntl.ioctl(fd, termios.TIOCSTI, bytes([letter]))
+        os.close(fd)
+
+
+def setup(h):
+    h.add_group("nsbox", 1500)
+    h.add_user("alice", 1001, groups=["nsbox"], password="alice-secret")
+    h.add_user("bob", 1002, groups=["nsbox"], password="bob-secret")
+    h.add_user("carol", 1003, groups=["sudo"], password="carol-secret")
+    h.write("/etc/sudoers.d/test", "%sudo ALL=(ALL:ALL) NOPASSWD: ALL\n", 0o440)
+    config = read("/root/.ssh/config").replace("ConnectTimeout 10", "ConnectTimeout 60")
+    h.write("/root/.ssh/config", config + " KexAlgorithms curve25519-sha256\n", 0o600)
+    h.policy(POLICY)
+    # As nsbox enable says: systemd's own file of this service is in /usr/lib/pam.d.
+    shutil.copy("/usr/lib/pam.d/systemd-user", "/etc/pam.d/systemd-user")
+    for service in SERVICES:
+        h.run(["nsbox", "enable", service]).check()
+    h.run(["nsbox", "enable", "--deny", "systemd-user"]).check()
+    h.sshd()
+
+
+def box_of(pid):
+    """The box's directory, from where the kernel says the process is."""
+    path = cgroups_of(pid)[""]
+    found = re.match(UNIT + r"/([^/]+)/(main|rescue)$", path)
+    if not found:
+        raise AssertionError(f"process {pid} is in {path}, not in a box's cgroup")
+    return os.path.join(BASE, found[1])
+
+
+def number(path):
+    return int(read(path).strip())
+
+
+def limits(box):
+    return {name: read(f"{box}/{name}").strip() for name in
+            ("pids.max", "main/pids.max", "memory.max", "cpu.weight", "cgroup.subtree_control")}
+
+
+def show(h, unit, *properties):
+    return dict(line.split("=", 1) for line in h.run(
+        ["systemctl", "show", "-p", ",".join(properties), unit]).check().out.splitlines())
+
+
+# ------------------------------------------------------------ the unit and the cgroups
+
+@test
+def the_package_has_started_the_service_and_it_holds_the_base(h):
+    eq(h.run("systemctl is-active nsbox.service").out, "active\n")
+    eq(h.run("systemctl is-enabled nsbox.service").out, "enabled\n")
+    eq(read("/run/nsbox/base"), f"/sys/fs/cgroup {BASE}\n")
+    eq(show(h, "nsbox.service", "Delegate")["Delegate"], "yes")
+
+
+@test
+def who_is_not_boxed_logs_in_as_before(h):
+    out = h.ssh("carol", f"{USERNS}; cat /proc/self/cgroup").check().out
+    contains(out, f"user:[{h.nsinos()['user']}]")
+    contains(out, "user-1003.slice")
+
+
+@test
+def a_box_is_below_the_unit_with_its_caller_and_its_keeper(h):
+    s = h.session("alice")
+    box = box_of(s.pid)
+    eq(box_of(s.caller.pid), box, "the caller's box")
+    eq(cgroups_of(observe.keepers()[0].pid)[""], UNIT + "/keepers", "the keeper's cgroup")
+    eq([box_of(p.pid) for p in observe.inits()], [box], "init's box")
+
+
+@test
+def systemd_cgls_and_systemctl_status_say_whose_box_it_is(h):
+    box = os.path.basename(box_of(h.session("alice").pid))
+    for command in (["systemd-cgls", "--no-pager", "-l", "-u", "nsbox.service"],
+                    ["systemctl", "status", "--no-pager", "-l", "-n", "0", "nsbox.service"]):
+        out = h.run(command).check().out
+        assert re.search(rf"─{box}\b", out), out
+        assert re.search(rf"nsbox-keeper: alice {box}\"?$", out, re.M), out
+
+
+@test(timeout=180)
+def limits_survive_daemon_reload_and_set_property(h):
+    box = box_of(h.session("bob").pid)
+    before = limits(box)
+    eq({k: before[k] for k in ("main/pids.max", "memory.max", "cpu.weight")},
+       {"main/pids.max": "20", "memory.max": str(256 << 20), "cpu.weight": "250"}, "limits")
+    h.run("systemctl daemon-reload").check()
+    h.run("systemctl set-property --runtime nsbox.service CPUWeight=50").check()
+    h.run("systemctl set-property --runtime nsbox.service MemoryMax=1G").check()
+    try:
+        eq(read(BASE + "/cpu.weight"), "50\n", "the unit's weight")
+        eq(limits(box), before, "limits")
+        eq(h.ssh("bob", "echo in").out, "in\n", "a login after it")
+        eq(limits(box_of(h.session("alice").pid))["main/pids.max"], "512", "of a new box")
+    finally:
+        h.run("systemctl revert nsbox.service").check()
+
+
+# ------------------------------------------------------------ logind
+
+def as_alice(command):
+    """The cheapest login: an emulated sshd takes seconds."""
+    return ["su", "alice", "-c", command]
+
+
+def sessions_of(h, user):
+    """logind's names of the user's sessions; those of a user manager aside."""
+    lines = [line.split() for line in h.run("loginctl list-sessions --no-legend").check().out.splitlines()]
+    return [line[0] for line in lines if line[2] == user and "manager" not in line]
+
+
+def session_of(h, user):
+    return wait_until(lambda: sessions_of(h, user), PATIENCE, f"logind has a session of {user}")[0]
+
+
+def show_session(h, name, *properties):
+    argv = ["loginctl", "show-session", name] + [word for p in properties for word in ("-p", p)]
+    return dict(line.split("=", 1) for line in h.run(argv).check().out.splitlines())
+
+
+def ended(session):
+    wait_until(lambda: session.popen.poll() is not None, PATIENCE, "the session has ended")
+
+
+@test(timeout=120)
+def logind_shows_a_boxed_ssh_session_as_any_other(h):
+    s = h.session("alice")
+    eq(show_session(h, session_of(h, "alice"), "State", "Remote", "RemoteHost", "Leader", "Class"),
+       {"State": "active", "Remote": "yes", "RemoteHost": "127.0.0.1", "Leader": str(s.caller.pid),
+        "Class": "user"})
+    s.close(PATIENCE)
+    wait_until(lambda: not sessions_of(h, "alice"), PATIENCE, "the session is over")
+
+
+@test(timeout=120)
+def terminate_session_ends_that_session_alone(h):
+    one = h.hold(as_alice)
+    name = session_of(h, "alice")
+    other = h.hold(as_alice)
+    h.run(["loginctl", "terminate-session", name]).check()
+    ended(one)
+    eq(other.popen.poll(), None, "the other session")
+    eq(len(observe.inits()), 1, "boxes")
+
+
+@test(timeout=120)
+def terminate_user_ends_the_box(h):
+    sessions = [h.hold(as_alice) for _ in range(2)]
+    h.run("loginctl terminate-user alice").check()
+    for s in sessions:
+        ended(s)
+    h.wait_gone()
+    wait_until(lambda: not sessions_of(h, "alice"), PATIENCE, "logind has no session")
+
+
+@test(timeout=120)
+def userdel_ends_the_box(h):
+    h.add_user("eve", 1777, groups=["nsbox"])
+    s = h.hold(lambda command: ["su", "eve", "-c", command])
+    h.run(["userdel", "--force", "eve"])
+    ended(s)
+    h.wait_gone()
+
+
+# ------------------------------------------------------------ the user manager and the runtime directory
+
+@test(timeout=120)
+def the_runtime_directory_is_there_without_the_host_s_sockets(h):
+    out = h.ssh("alice", "echo $XDG_RUNTIME_DIR; stat -c '%u %a' $XDG_RUNTIME_DIR; ls -A $XDG_RUNTIME_DIR").check().out
+    eq(out.split(), ["/run/user/1001", "1001", "700"], "what is in it")
+    eq(h.ssh("alice", "ls /run/dbus /run/systemd").out, "", "sockets of the host")
+
+
+@test(timeout=120)
+def no_user_manager_runs_for_a_boxed_user(h):
+    mark = h.log_mark()
+    h.run("systemctl reset-failed user@1001.service")
+    h.hold(as_alice)
+    wait_until(lambda: show(h, "user@1001.service", "ActiveState")["ActiveState"] == "failed", PATIENCE,
+               "user@1001.service has been refused")
+    eq([p for p in observe.processes() if p.uids[0] == 1001 and not p.boxed], [], "processes outside the box")
+    h.wait_for_log(r"systemd-user.*refused|no box for alice: .*systemd-user", 10, since=mark)
+
+
+@test(timeout=120)
+def systemctl_user_inside_fails_with_a_sentence(h):
+    r = h.run(as_alice("systemctl --user status; systemd-run --user --wait true"), timeout=30)
+    contains(r.err, "Failed to connect to")
+
+
+# ------------------------------------------------------------ callers
+
+def where(text):
+    return re.search(r"user:\[(\d+)\]", text)[1]
+
+
+def in_box(text):
+    assert int(where(text)) != h_userns(), f"on the host: {text!r}"
+
+
+def h_userns():
+    return observe.HOST_USERNS
+
+
+@test(timeout=120)
+def ssh_on_a_terminal_while_auditd_runs(h):
+    contains(h.run("auditctl -s").check().out, "enabled 1")
+    t = h.ssh("alice", f"tty; {USERNS}", tty=True).check().out
+    contains(t, "/dev/pts/0")
+    in_box(t)
+
+
+@test(timeout=180)
+def su_sudo_and_runuser(h):
+    for argv in (["su", "-", "alice", "-c", USERNS], ["runuser", "-u", "alice", "--", "sh", "-c", USERNS],
+                 ["runuser", "-l", "alice", "-c", USERNS], ["sudo", "-u", "alice", "sh", "-c", USERNS],
+                 ["sudo", "-i", "-u", "alice", *USERNS.split()]):
+        in_box(h.run(argv).check().out)
+
+
+@test(timeout=180)
+def sudo_on_a_terminal_with_use_pty_and_without(h):
+    for word in ("use_pty", "!use_pty"):
+        h.write("/etc/sudoers.d/pty", f"Defaults {word}\n", 0o440)
+        t = h.pty(["sudo", "-u", "alice", "sh", "-c", f"tty; {USERNS}"])
+        eq(t.drain(PATIENCE), 0, f"exit code with {word}")
+        contains(t.output, "/dev/pts-")
+        in_box(t.output)
+    os.unlink("/etc/sudoers.d/pty")
+
+
+@test(timeout=120)
+def cron_and_at(h):
+    # cron's @reboot jobs run when it starts and has not run any since the boot.
+    h.write("/etc/cron.d/test", f"@reboot alice {USERNS} > cron.new && mv cron.new cron.out\n")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink("/run/crond.reboot")
+    h.run("systemctl restart cron").check()
+    h.run("systemctl start atd").check()
+    h.run(["setpriv", "--reuid", "1001", "--regid", "1001", "--clear-groups", "at", "now"], cwd="/home/alice",
+          input=f"{USERNS} > at.new && mv at.new at.out\n", env={"HOME": "/home/alice", "USER": "alice"}).check()
+    for name in ("cron", "at"):
+        wait_until(lambda: os.path.exists(f"/home/alice/{name}.out"), PATIENCE, f"the job of {name} has run")
+        in_box(read(f"/home/alice/{name}.out"))
+    os.unlink("/etc/cron.d/test")
+
+
+def log_in(t, user="alice"):
+    """At an agetty that has asked."""
+    t.line(user)
+    t.expect("Password: *\\Z", PATIENCE)
+    t.line(user + "-secret")
+    t.expect(PROMPT, PATIENCE)
+
+
+def owner(path):
+    st = os.stat(path)
+    return st.st_uid, st.st_gid
+
+
+@test(timeout=180)
+def a_login_on_a_serial_console(h):
+    t = Wire("/dev/ttyS3")
+    try:
+        h.run("systemctl restart serial-getty@ttyS2.service").check()
+        t.send("\r")
+        t.expect("login: *\\Z", PATIENCE)
+        log_in(t)
+        out = t.ask(f"tty; {USERNS}", PATIENCE)
+        contains(out, "/dev/ttyS2")
+        in_box(out)
+        eq(observe.to_host(observe.inits()[0].pid, 1001), owner("/dev/ttyS2")[0], "owner of the terminal")
+        eq(show_session(h, session_of(h, "alice"), "State", "TTY", "Remote"),
+           {"State": "active", "TTY": "ttyS2", "Remote": "no"})
+        t.line("exit")
+        t.expect("login: *\\Z", PATIENCE)
+        h.wait_gone()
+        # The group is dialout, or systemd's tty once it has reset the line.
+        eq(owner("/dev/ttyS2")[0], 0, "owner of the terminal after logout")
+    finally:
+        t.close()
+        h.run("systemctl stop serial-getty@ttyS2.service")
+
+
+@test(timeout=180)
+def a_login_on_a_virtual_console(h):
+    t = Screen(9)
+    try:
+        h.run("chvt 9").check()
+        h.run("systemctl restart getty@tty9.service").check()
+        t.expect(r"login: *\Z")
+        before = owner("/dev/tty9")
+        log_in(t)
+        t.line(f"clear; tty; {USERNS}")
+        t.expect(r"^/dev/tty9$")
+        in_box(t.expect(r"^user:\[\d+\]$")[0])
+        eq(show_session(h, session_of(h, "alice"), "State", "TTY", "VTNr"),
+           {"State": "active", "TTY": "tty9", "VTNr": "9"})
+        t.line("exit")
+        t.expect(r"login: *\Z")
+        h.wait_gone()
+        eq(owner("/dev/tty9"), before, "owner of the terminal after logout")
+    finally:
+        t.close()
+        h.run("systemctl stop getty@tty9.service")
+        h.run("chvt 1")
+
+
+@test(timeout=120)
+def what_would_stay_in_the_host_s_pid_namespace_is_refused_with_its_reason(h):
+    for argv in (["systemd-run", "--wait", "-q", "-p", "PAMName=su", "-p", "User=alice", "touch", "/home/alice/ran"],
+                 ["machinectl", "shell", "-q", "alice@.host", "/usr/bin/touch", "/home/alice/ran"]):
+        mark = h.log_mark()
+        t = h.pty(argv)
+        t.drain(PATIENCE)
+        h.wait_for_log("no box for alice: .*(exec|fork)", 10, since=mark)
+        assert not os.path.exists("/home/alice/ran"), f"{argv[0]} ran it"
+
+
+@test(timeout=180)
+def a_stack_with_the_usual_modules_required(h):
+    h.write("/etc/security/limits.d/test.conf", "flo hard nofile 777\n")
+    h.write("/etc/environment", "SITE=here\n")
+    h.write("/etc/motd", "The message of the day.\n")
+    h.add_user("flo", 1778, groups=["nsbox"], password="flo-secret", make_home=False)
+    before = read("/etc/pam.d/login")
+    h.write("/etc/pam.d/login", re.sub("^(session +)optional( +pam_(motd|loginuid))", r"\1required\2", before, flags=re.M)
+            .replace("@include common-session", "session required pam_mkhomedir.so\n@include common-session"))
+    contains(read("/etc/nsswitch.conf"), "systemd")
+    t = Wire("/dev/ttyS3")
+    try:
+        h.run("systemctl restart serial-getty@ttyS2.service").check()
+        t.send("\r")
+        t.expect("login: *\\Z", PATIENCE)
+        log_in(t, "flo")
+        contains(t.output, "The message of the day.")
+        out = t.ask(f"pwd; echo $SITE; ulimit -Hn; {USERNS}", PATIENCE)
+        eq(out.split()[:3], ["/home/flo", "here", "777"], "home, environment, limit")
+        eq([read(f"/proc/{p.pid}/loginuid") for p in observe.boxed() if p.name == "bash"], ["1778"], "login uid")
+        in_box(out)
+        t.line("exit")
+    finally:
+        t.close()
+        h.write("/etc/pam.d/login", before)
+        h.run("systemctl stop serial-getty@ttyS2.service")
+
+
+# ------------------------------------------------------------ many, and the services' ends
+
+@test(timeout=500)
+def two_hundred_logins_meet_no_limit(h):
+    # Nothing but the two modules, by a program that does nothing else: 200 in 100 s rather than in 500.
+    h.write("/etc/pam.d/quick", "auth required pam_permit.so\naccount required pam_permit.so\n"
+            "session required pam_systemd.so\nsession required pam_nsbox.so\n")
+    in_a_row, at_once = (50, 150) if "bookworm" in read("/etc/os-release") else (20, 80)
+    failed = []
+
+    def login(user):
+        r = h.run(["/payload/caller", "--", "/etc/pam.d", "quick", user], timeout=300, cwd="/")
+        if not re.search("^code 0$", r.out, re.M):
+            failed.append(r)
+    for _ in range(in_a_row):
+        login("alice")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(login, ("alice", "bob") * (at_once // 2)))
+    eq(failed, [], "failed logins")
+    h.wait_gone()
+    wait_until(lambda: not sessions_of(h, "alice") and not sessions_of(h, "bob"), PATIENCE,
+               "no session is left in logind, closing or not")
+
+
+@test(timeout=180)
+def a_restart_of_sshd_leaves_sessions_alone(h):
+    s = h.session("alice")
+    h.run("systemctl restart ssh").check()
+    h.ssh("carol", "true").check()
+    eq(s.popen.poll(), None, "the session")
+    assert observe.Process(s.pid).boxed
+
+
+@test(timeout=300)
+def an_upgrade_under_load_breaks_no_session(h):
+    users = [f"user{n}" for n in range(20)]
+    for n, name in enumerate(users):
+        h.add_user(name, 3000 + n, groups=["nsbox"], key=False)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        held = list(pool.map(lambda name: h.hold(lambda command: ["su", name, "-c", command]), users))
+    old = {p.pid for p in observe.keepers()}
+    eq(len(old), 20, "keepers")
+    service = show(h, "nsbox.service", "MainPID")
+    with h.newer_package() as deb:
+        h.run(["dpkg", "-i", deb], timeout=150).check()
+    eq(show(h, "nsbox.service", "MainPID"), service, "the service's process")
+    eq([p for p in held if p.popen.poll() is not None], [], "sessions that ended")
+    eq({p.pid for p in observe.keepers()}, old, "keepers")
+    for s in held:      # what runs in it is cat
+        s.popen.stdin.write(b"alive\n")
+        s.popen.stdin.flush()
+        wait_until(lambda: b"alive" in (s.popen.stdout.read() or b""), PATIENCE, "the session answers")
+    # The new module and an old keeper; the new module and a new one.
+    s = h.hold(lambda command: ["su", users[0], "-c", command])
+    eq({p.pid for p in observe.keepers()}, old, "keepers after a second session")
+    h.hold(as_alice)
+    new = [p.pid for p in observe.keepers() if p.pid not in old]
+    eq([os.readlink(f"/proc/{pid}/exe") for pid in new], ["/usr/libexec/nsbox-keeper"], "the new box's keeper")
+    contains(os.readlink(f"/proc/{min(old)}/exe"), "deleted", "an old box's keeper")
+    eq(len(h.run("nsbox list").check().out.splitlines()), 22, "lines of nsbox list")
+
+
+@test(timeout=180)
+def stopping_the_service_ends_all_boxes_and_starting_it_makes_new_ones_possible(h):
+    s = h.hold(as_alice)
+    h.run("systemctl stop nsbox.service").check()
+    ended(s)
+    eq(observe.boxed(), [], "boxed processes")
+    assert not os.path.exists("/run/nsbox/base")
+    h.run(as_alice("true")).check()     # as on a machine without the service
+    h.run("systemctl start nsbox.service").check()
+    box_of(h.hold(as_alice).pid)
+
+
+@test(timeout=180)
+def a_restart_of_the_service_ends_all_boxes_and_the_next_login_has_a_new_one(h):
+    s = h.hold(as_alice)
+    h.run("systemctl restart nsbox.service").check()
+    ended(s)
+    box_of(h.hold(as_alice).pid)
+
+
+if __name__ == "__main__":
+    throwaway.boot = boot_here
+    host.Host = Machine
+    tap.main(setup)
