@@ -13,13 +13,14 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import host
 import systemd
+import host
 import tap
 import throwaway
 from observe import wait_until
 from tap import test
 
+tap._tests.clear()      # systemd's own
 TIMES = 20
 SOCKET = """\
 [Socket]
