@@ -22,6 +22,11 @@
 #define NSBOX_D_usernsmax 0x0800u	/* user.max_user_namespaces = 0 inside */
 #define NSBOX_D_symlink 0x1000u		/* no symlink followed in a user's tree */
 #define NSBOX_D_groups 0x2000u		/* groups of the host dropped at the join */
+#define NSBOX_D_isolate 0x4000u		/* isolated ports, no flooding to them */
+#define NSBOX_D_spoof 0x8000u		/* a port lets through its own addresses only */
+#define NSBOX_D_neighbour 0x10000u	/* the host knows its neighbours, whatever ARP says */
+#define NSBOX_D_boundary 0x20000u	/* what egress does not name is out of reach */
+#define NSBOX_D_ctlimit 0x40000u	/* connections counted for each box */
 
 #ifdef NSBOX_WITHOUT
 #define NSBOX_DEFENCE_(name) NSBOX_D_##name

@@ -9,7 +9,9 @@
 #include "boxlog.h"
 #include "cgroup.h"
 #include "error.h"
+#include "guest.h"
 #include "idmap.h"
+#include "network.h"
 #include "policy.h"
 #include "proto.h"
 #include "registry.h"
@@ -41,11 +43,16 @@ struct nsbox_box {
 	gid_t gid;
 	struct nsbox_tty ttys[NSBOX_BOX_TTYS_MAX];
 	struct nsbox_boxlog log;
+	struct nsbox_network_run network;
+	struct nsbox_guest guest;	/* net = join:USER */
+	int netns;		/* net = join: the namespace; else -EBADF */
 	bool idmapped_usr;		/* else /usr belongs to nobody in the box */
 };
 
 #define NSBOX_BOX_INIT { .record = NSBOX_RECORD_INIT, .pidfd = -EBADF, .sock = -EBADF, \
-			 .dev = -EBADF, .log = NSBOX_BOXLOG_INIT }
+			 .dev = -EBADF, .log = NSBOX_BOXLOG_INIT, \
+			 .network = NSBOX_NETWORK_RUN_INIT, .netns = -EBADF, \
+			 .guest = NSBOX_GUEST_INIT }
 
 /*
  * First half: ids, cgroups, init in its namespaces, waiting. After it the

@@ -54,6 +54,9 @@ void nsbox_registry_note_terminal(struct nsbox_record *record, const char *path,
 /* Notes that a login is in utmp as long as the session lasts, for a successor. */
 void nsbox_registry_note_login(struct nsbox_record *record, const struct nsbox_accounting *login);
 
+/* Notes that nsbox-net has been asked for a network, which a successor must remove. */
+void nsbox_registry_note_network(struct nsbox_record *record);
+
 /* Nobody finds the box any more; who is in the queue is sent away. Idempotent. */
 void nsbox_registry_close(struct nsbox_record *record);
 

@@ -375,8 +375,8 @@ static bool read_rate(struct nsbox_slice text, uint64_t *ret)
 		if (!nsbox_number(text.s, text.len - 4, &n) || n < 1 || n > 100000000)
 			return false;
 		*ret = n * units[i].bits;
-		/* Below that a packet takes longer than anybody waits; above it no card is. */
-		return *ret >= 64000 && *ret <= UINT64_C(400000000000);
+		/* Below that a packet takes longer than anybody waits; tbf counts no further. */
+		return *ret >= 64000 && *ret <= UINT64_C(16000000000);
 	}
 	return false;
 }
@@ -389,7 +389,7 @@ int nsbox_parse_bandwidth(const struct nsbox_key_info *key, struct nsbox_decisio
 	(void)key;
 	(void)cut_last(&up, '/', &down);
 	if (!read_rate(up, &d->rate_up) || !read_rate(down, &d->rate_down))
-		return nsbox_error_say(err, 0, RATE_HINT ", from 64kbit to 400gbit");
+		return nsbox_error_say(err, 0, RATE_HINT ", from 64kbit to 16gbit");
 	return 0;
 }
 
