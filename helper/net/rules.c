@@ -15,10 +15,15 @@
 
 /*
  * The frame. "open" holds bridges whose boxes reach each other, "own" those that
- * nobody but boxes is on. Adding what is there changes nothing, and the chains
- * are written anew, so all of it can be put in force over itself.
+ * nobody but boxes is on. It is put in force with all boxes' rules at once, so
+ * there is no moment without.
  */
 static const char frame[] =
+	/* What is there may be of a ledger that is lost: nothing of it stays. */
+	"add table inet nsbox\n"
+	"add table bridge nsbox\n"
+	"delete table inet nsbox\n"
+	"delete table bridge nsbox\n"
 	"add table inet nsbox\n"
 	"add set inet nsbox bridges { type ifname; }\n"
 	"add set inet nsbox own { type ifname; }\n"
@@ -47,14 +52,6 @@ static const char frame[] =
 	"add map bridge nsbox ports { type ifname : verdict; }\n"
 	"add chain bridge nsbox prerouting { type filter hook prerouting priority -300; }\n"
 	"add chain bridge nsbox forward { type filter hook forward priority 0; }\n"
-	"flush chain inet nsbox forward\n"
-	"flush chain inet nsbox input\n"
-	"flush chain inet nsbox publish\n"
-	"flush chain inet nsbox prerouting\n"
-	"flush chain inet nsbox output\n"
-	"flush chain inet nsbox postrouting\n"
-	"flush chain bridge nsbox prerouting\n"
-	"flush chain bridge nsbox forward\n"
 	/* From a box to a box only where they may; from outside only what is published. */
 	"add rule inet nsbox forward iifname . oifname @open accept\n"
 	"add rule inet nsbox forward ct state established,related accept\n"
@@ -331,7 +328,7 @@ static void write_one(const struct nsbox_net_request *request, const struct nsbo
 	write_box(&w);
 }
 
-/* The frame, and every box that the ledger has but this one: somebody flushed our tables. */
+/* The frame, and every box that the ledger has but this one. */
 static void write_all(struct nsbox_ledger *ledger, const struct nsbox_lease *but, FILE *to)
 {
 	(void)fputs(frame, to);
