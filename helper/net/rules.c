@@ -53,8 +53,8 @@ static const char frame[] =
 	"add chain bridge nsbox prerouting { type filter hook prerouting priority -300; }\n"
 	"add chain bridge nsbox forward { type filter hook forward priority 0; }\n"
 	/* From a box to a box only where they may; from outside only what is published. */
-	"add rule inet nsbox forward iifname . oifname @open accept\n"
 	"add rule inet nsbox forward ct state established,related accept\n"
+	"add rule inet nsbox forward iifname . oifname @open accept\n"
 	"add rule inet nsbox forward ip daddr @box4 ct status dnat accept\n"
 	"add rule inet nsbox forward ip6 daddr @box6 ct status dnat accept\n"
 	"add rule inet nsbox forward ip daddr @box4 drop\n"
