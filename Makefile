@@ -39,9 +39,10 @@ WARNINGS := -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wmissing-prot
 HARDENING := -fstack-protector-strong -fstack-clash-protection \
 	$(if $(SAN),,-D_FORTIFY_SOURCE=2)
 SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
-PATHS := -DNSBOX_KEEPER_PATH='"$(LIBEXECDIR)/nsbox-keeper"' -DNSBOX_POLICY_DIR='"$(SYSCONFDIR)/nsbox"'
+PATHS := -DNSBOX_KEEPER_PATH='"$(LIBEXECDIR)/nsbox-keeper"' \
+	-DNSBOX_NET_PATH='"$(LIBEXECDIR)/nsbox-net"' -DNSBOX_POLICY_DIR='"$(SYSCONFDIR)/nsbox"'
 INCLUDES := -Ipam_nsbox -Ihelper/policy -Ihelper/lib -Ihelper/box -Ihelper/keeper -Ihelper/cli \
-	-I$(BUILD)/filter
+	-Ihelper/net 	-I$(BUILD)/filter
 OWN_CFLAGS := -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(WARNINGS) $(HARDENING) \
 	$(SANITIZE) $(INCLUDES) $(PATHS) $(if $(WITHOUT),-DNSBOX_WITHOUT=$(WITHOUT)) -MMD -MP
 MODULE_LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
@@ -57,7 +58,10 @@ MODULE := $(wildcard pam_nsbox/*.c) $(POLICY) $(LIB)
 SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c pam_nsbox/hierarchy.c \
 	pam_nsbox/deprivilege.c pam_nsbox/identity.c pam_nsbox/answer.c \
 	pam_nsbox/pidfd.c pam_nsbox/block.c
-KEEPER := $(SHARED) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildcard helper/keeper/*.c)
+# As a guest in another user's box (net = join:USER) the keeper is a caller, too.
+GUEST := pam_nsbox/client.c pam_nsbox/caller.c pam_nsbox/join.c pam_nsbox/spawn.c
+KEEPER := $(SHARED) $(GUEST) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildcard helper/keeper/*.c)
+NET := pam_nsbox/error.c $(LIB) $(wildcard helper/net/*.c)
 CLI := $(CLIENT) $(addprefix helper/box/,idmap.c tree.c userns.c) $(wildcard helper/cli/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -72,7 +76,7 @@ EXAMPLES := $(wildcard conf/examples/*)
 # Where a page is installed, from its name: man1/nsbox.1
 place_of_page = $(MANDIR)/man$(patsubst .%,%,$(suffix $(1)))/$(1)
 
-all: $(BUILD)/pam_nsbox.so $(BUILD)/nsbox-keeper $(BUILD)/nsbox $(HAVE_MAN)
+all: $(BUILD)/pam_nsbox.so $(BUILD)/nsbox-keeper $(BUILD)/nsbox-net $(BUILD)/nsbox $(HAVE_MAN)
 
 .PHONY: man
 man: $(MAN)
@@ -96,6 +100,14 @@ SAN_OPTIONS := $(if $(findstring address,$(SAN)),tests/san/options.c)
 $(BUILD)/nsbox-keeper: $(call objects,$(KEEPER) $(SAN_OPTIONS))
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
+
+# libnl and libnftables are in this program alone, which ends when it has done its work.
+NET_LIBS := libnl-3.0 libnl-route-3.0 libnftables
+$(call objects,$(wildcard helper/net/*.c)): OWN_CFLAGS += $(shell $(PKG_CONFIG) --cflags $(NET_LIBS))
+
+$(BUILD)/nsbox-net: $(call objects,$(NET) $(SAN_OPTIONS))
+	$(call say,LINK,$@)
+	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs $(NET_LIBS))
 
 # The seccomp filters are compiled here, once, for the machine that builds.
 $(BUILD)/filter/filter.inc: helper/filter/main.c $(BUILD)/flags
@@ -142,6 +154,7 @@ install: all
 		$(DESTDIR)$(SYSCONFDIR)/nsbox $(DESTDIR)$(COMPLETIONS)
 	install -m 0644 $(BUILD)/pam_nsbox.so $(DESTDIR)$(PAMDIR)/pam_nsbox.so
 	install -m 0755 $(BUILD)/nsbox-keeper $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper
+	install -m 0755 $(BUILD)/nsbox-net $(DESTDIR)$(LIBEXECDIR)/nsbox-net
 	install -m 0755 $(BUILD)/nsbox $(DESTDIR)$(BINDIR)/nsbox
 	install -m 0644 conf/completions/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox
 	test -e $(DESTDIR)$(SYSCONFDIR)/nsbox/nsbox.conf || \
@@ -253,7 +266,8 @@ DEPS := gcc libc6-dev make libpam0g-dev libseccomp-dev libcap2-bin openssh-serve
 	openssh-client sudo cron python3 procps iproute2 util-linux busybox-static strace \
 	bubblewrap tmux vim less git keyutils e2fsprogs libcap-dev gcc-multilib pamtester \
 	erofs-utils squashfs-tools mmdebstrap fuse-overlayfs uidmap \
-	scdoc man-db groff-base
+	scdoc man-db groff-base \
+	pkg-config libnl-3-dev libnl-route-3-dev libnftables-dev nftables iputils-ping curl iperf3
 deps:
 	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(DEPS) 2>/dev/null | \
 		awk '$$2 == "installed" { print $$1 }' | sort > $(or $(TMPDIR),/tmp)/nsbox-have.$$$$; \
@@ -272,7 +286,7 @@ uninstall:
 		echo 'These services still name pam_nsbox.so, and without it nobody logs in through'; \
 		echo 'them, not even root: take the line out first.'; exit 1; }
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
-		$(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox \
+		$(DESTDIR)$(LIBEXECDIR)/nsbox-net $(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox \
 		$(if $(SYSTEMDUNITDIR),$(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service)
 	rm -f $(foreach p,$(PAGES),$(DESTDIR)$(call place_of_page,$(p)))
 	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/examples/,$(notdir $(EXAMPLES)))

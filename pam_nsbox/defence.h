@@ -24,6 +24,11 @@
 #define NSBOX_D_groups 0x2000u		/* groups of the host dropped at the join */
 #define NSBOX_D_place 0x4000u		/* no symlink followed to where a bind goes */
 #define NSBOX_D_device 0x8000u		/* no device that the user cannot open outside */
+#define NSBOX_D_isolate 0x10000u		/* isolated ports, no flooding to them */
+#define NSBOX_D_spoof 0x20000u		/* a port lets through its own addresses only */
+#define NSBOX_D_neighbour 0x40000u	/* the host knows its neighbours, whatever ARP says */
+#define NSBOX_D_boundary 0x80000u	/* what egress does not name is out of reach */
+#define NSBOX_D_ctlimit 0x100000u	/* connections counted for each box */
 
 #ifdef NSBOX_WITHOUT
 #define NSBOX_DEFENCE_(name) NSBOX_D_##name

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The box's /etc: see etc.h. */
 #include "etc.h"
+#include "resolv.h"
 #include "cleanup.h"
 #include "file.h"
 #include "nested.h"
 #include "tree.h"
 #include "userns.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <linux/mount.h>
@@ -398,6 +400,21 @@ static void plan_text(struct nsbox_plan *p, const char *path, const char *text)
 	nsbox_plan_file(p, path, 0644, text, strlen(text));
 }
 
+static void plan_resolvers(const struct nsbox_etc *e, struct nsbox_plan *p)
+{
+	struct nsbox_address resolvers[NSBOX_DNS_MAX];
+	unsigned int n = nsbox_resolvers(e->policy, resolvers);
+	char text[NSBOX_DNS_MAX * 64] = "", address[INET6_ADDRSTRLEN];
+	size_t used = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		(void)inet_ntop(resolvers[i].family, resolvers[i].bytes, address, sizeof(address));
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "nameserver %s\n",
+					 address);
+	}
+	plan_text(p, "/etc/resolv.conf", n ? text : "# No resolver: see dns in nsbox.conf.\n");
+}
+
 /* hosts, hostname, resolv.conf: what the box's name and network make of them. */
 static int plan_names(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
 {
@@ -409,7 +426,7 @@ static int plan_names(const struct nsbox_etc *e, struct nsbox_plan *p, struct ns
 	(void)snprintf(text, sizeof(text), "127.0.0.1\tlocalhost\n127.0.1.1\t%s\n"
 		       "::1\tlocalhost ip6-localhost ip6-loopback\n", host);
 	plan_text(p, "/etc/hosts", text);
-	if (e->policy->net == NSBOX_NET_HOST) {
+	if (e->policy->net == NSBOX_NET_HOST && e->policy->dns_mode == NSBOX_DNS_HOST) {
 		/* Often a symlink into /run, which the box does not have: take the text. */
 		cleanup_close int fd = open("/etc/resolv.conf", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 		cleanup_free char *data = NULL;
@@ -421,7 +438,10 @@ static int plan_names(const struct nsbox_etc *e, struct nsbox_plan *p, struct ns
 			nsbox_plan_file(p, "/etc/resolv.conf", 0644, data, len);
 		return 0;
 	}
-	plan_text(p, "/etc/resolv.conf", "# This box has no network.\n");
+	if (e->policy->net == NSBOX_NET_NONE)
+		plan_text(p, "/etc/resolv.conf", "# This box has no network.\n");
+	else
+		plan_resolvers(e, p);
 	return 0;
 }
 

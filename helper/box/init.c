@@ -64,7 +64,7 @@ static int name_box(const struct nsbox_init *init, struct nsbox_error *err)
 
 	if (sethostname(name, strlen(name)) < 0)
 		return nsbox_error_set(err, errno, "sethostname %s", name);
-	return init->policy->net == NSBOX_NET_NONE ? bring_up_loopback(err) : 0;
+	return nsbox_init_owns_net(init) ? bring_up_loopback(err) : 0;
 }
 
 /* Is @fd one that the plans need? Also tells the highest of those. */

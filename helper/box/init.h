@@ -23,6 +23,12 @@ struct nsbox_init {
 	bool unshare_cgroup;		/* cgroup v1: clone3() could not do it */
 };
 
+/* Is the network namespace the box's own? */
+static inline bool nsbox_init_owns_net(const struct nsbox_init *init)
+{
+	return init->policy->net == NSBOX_NET_NONE || init->policy->net == NSBOX_NET_BRIDGE;
+}
+
 /*
  * Waits for BUILD, assembles the box, waits for SETTLE, answers READY or
  * REFUSE with the reason, then serves TTY_BIND and TTY_UNBIND until the keeper is gone. Does not return.

@@ -353,8 +353,8 @@ static int mount_kernel(const struct nsbox_init *init, struct nsbox_error *err)
 	if (r == 0 && mount("mqueue", "dev/mqueue", "mqueue",
 			    MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		r = nsbox_error_set(err, errno, "mount mqueue");
-	/* sysfs shows a network namespace and belongs to its owner; net = host is bound instead. */
-	if (r == 0 && init->policy->net == NSBOX_NET_NONE &&
+	/* sysfs shows a network namespace and belongs to its owner; one of others is lent. */
+	if (r == 0 && nsbox_init_owns_net(init) &&
 	    mount("sysfs", "sys", "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		r = nsbox_error_set(err, errno, "mount sysfs");
 	if (r == 0 && init->policy->nested)

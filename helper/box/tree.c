@@ -177,3 +177,28 @@ int nsbox_tree_new_tmpfs(uint64_t size, unsigned int inodes, uint32_t uid, uint3
 		return nsbox_error_set(err, errno, "fsmount of a tmpfs");
 	return mnt;
 }
+
+/* Runs in the namespace that it is to show. */
+static int make_sysfs(struct nsbox_error *err)
+{
+	cleanup_close int fs = (int)syscall(SYS_fsopen, "sysfs", FSOPEN_CLOEXEC);
+	int mnt;
+
+	if (fs < 0 || syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return nsbox_error_set(err, errno, "making a sysfs");
+	mnt = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY |
+			   MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	return mnt < 0 ? nsbox_error_set(err, errno, "fsmount of a sysfs") : mnt;
+}
+
+int nsbox_tree_new_sysfs(int netns, struct nsbox_error *err)
+{
+	cleanup_close int host = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), mnt = -EBADF;
+
+	if (host < 0 || setns(netns, CLONE_NEWNET) < 0)
+		return nsbox_error_set(err, errno, "enter the network namespace to join");
+	mnt = make_sysfs(err);
+	if (setns(host, CLONE_NEWNET) < 0)
+		return nsbox_error_set(err, errno, "leave the network namespace to join");
+	return take_fd(&mnt);
+}

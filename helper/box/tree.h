@@ -43,4 +43,10 @@ int nsbox_tree_idmap(int tree, bool recursive, int userns, struct nsbox_error *e
 int nsbox_tree_new_tmpfs(uint64_t size, unsigned int inodes, uint32_t uid, uint32_t gid,
 			 struct nsbox_error *err);
 
+/*
+ * A new detached read-only sysfs that shows the network namespace @netns. Changes
+ * into that and back. Returns its descriptor, the caller's.
+ */
+int nsbox_tree_new_sysfs(int netns, struct nsbox_error *err);
+
 #endif

@@ -94,7 +94,7 @@ static int clone_init(struct nsbox_box *box, struct making *m, struct nsbox_erro
 	int r, back, code;
 	long pid;
 
-	if (box->policy.net == NSBOX_NET_NONE)
+	if (box->policy.net == NSBOX_NET_NONE || box->policy.net == NSBOX_NET_BRIDGE)
 		args.flags |= CLONE_NEWNET;
 	if (m->cgroup >= 0) {
 		/* v2: the target becomes the root of the new cgroup namespace. */
@@ -115,6 +115,23 @@ static int clone_init(struct nsbox_box *box, struct making *m, struct nsbox_erro
 	return back;
 }
 
+/* A namespace of others is not the box's to enter: init is born in it. */
+static int clone_there(struct nsbox_box *box, struct making *m, struct nsbox_error *err)
+{
+	cleanup_close int host = -EBADF;
+	int r;
+
+	if (box->netns < 0)
+		return clone_init(box, m, err);
+	host = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (host < 0 || setns(box->netns, CLONE_NEWNET) < 0)
+		return nsbox_error_set(err, errno, "enter the network namespace to join");
+	r = clone_init(box, m, err);
+	if (setns(host, CLONE_NEWNET) < 0)
+		return nsbox_error_set(err, errno, "leave the network namespace to join");
+	return r;
+}
+
 static int start_init(struct nsbox_box *box, struct making *m, struct nsbox_error *err)
 {
 	cleanup_close int theirs = -EBADF;
@@ -125,7 +142,7 @@ static int start_init(struct nsbox_box *box, struct making *m, struct nsbox_erro
 	box->sock = pair[0];
 	theirs = pair[1];
 	m->init.sock = theirs;
-	r = clone_init(box, m, err);
+	r = clone_there(box, m, err);
 	if (r < 0)
 		return r;
 	return nsbox_userns_write_maps(box->init, &box->ids.box_uids, &box->ids.box_gids, err);
@@ -174,6 +191,24 @@ static int take_upper(struct nsbox_box *box, struct making *m, struct nsbox_erro
 	return m->lent.content.layers < 0 ? m->lent.content.layers : 0;
 }
 
+/* The network namespace that is not the box's own, before anything is made that needs it. */
+static int find_netns(struct nsbox_box *box, const struct nsbox_subject *subject,
+		      struct nsbox_error *err)
+{
+	const struct nsbox_decision *policy = &box->policy;
+
+	if (policy->net == NSBOX_NET_JOIN_USER && strcmp(policy->net_name, subject->name) == 0)
+		return nsbox_error_say(err, EINVAL, "net = join:%.60s: that is the user himself",
+				       subject->name);
+	if (policy->net == NSBOX_NET_JOIN_USER)
+		box->netns = nsbox_guest_enter(&box->guest, policy->net_name, err);
+	else if (policy->net == NSBOX_NET_JOIN_PATH)
+		box->netns = nsbox_network_open(policy, err);
+	else
+		return 0;
+	return box->netns < 0 ? -err->code : 0;
+}
+
 int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 		    uint32_t unknown_block, struct nsbox_error *err)
 {
@@ -184,11 +219,14 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 
 	box->uid = subject->uid;
 	box->gid = subject->gid;
-	r = nsbox_registry_take_block(&box->record, &box->policy, unknown_block, err);
+	r = find_netns(box, subject, err);
+	if (r == 0)
+		r = nsbox_registry_take_block(&box->record, &box->policy, unknown_block, err);
 	if (r == 0)
 		r = take_upper(box, &m, err);
 	if (r == 0)
-		r = nsbox_lend(subject, &box->policy, box->record.base, &box->ids, &m.lent, err);
+		r = nsbox_lend(subject, &box->policy, box->record.base, box->netns, &box->ids,
+			       &m.lent, err);
 	if (r == 0)
 		r = make_cgroup(box, &m, err);
 	if (r < 0)
@@ -199,6 +237,9 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 		.unshare_cgroup = m.cgroup < 0,
 	};
 	r = start_init(box, &m, err);
+	/* Beside the rest: it is waited for in nsbox_box_finish(). */
+	if (r == 0 && box->policy.net == NSBOX_NET_BRIDGE)
+		r = nsbox_network_begin(&box->network, &box->record, &box->policy, box->init, err);
 	if (r == 0)
 		r = shift_trees(box, &m, err);
 	box->must_move_init = m.cgroup < 0;
@@ -244,7 +285,9 @@ int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_e
 	if (in.msg.type != NSBOX_MSG_READY)
 		return nsbox_error_say(err, EPROTO, "init said %u where READY was due",
 				       in.msg.type);
-	r = nsbox_upper_limit(&box->upper, box->uid, box->policy.disk_max, err);
+	r = nsbox_network_wait(&box->network, deadline_ms, err);
+	if (r == 0)
+		r = nsbox_upper_limit(&box->upper, box->uid, box->policy.disk_max, err);
 	return r < 0 ? r : read_namespaces(box, err);
 }
 
@@ -464,9 +507,13 @@ int nsbox_box_end(struct nsbox_box *box, struct nsbox_error *err)
 		box->ttys[i].fd = nsbox_close(box->ttys[i].fd);
 		box->ttys[i].sessions = 0;
 	}
+	if (r == 0)
+		r = nsbox_network_end(&box->network, box->record.box, deadline, err);
 	if (r == 0 && box->has_cgroup)
 		r = nsbox_cgroup_remove(&box->cgroup, deadline, err);
 	box->dev = nsbox_close(box->dev);
+	box->netns = nsbox_close(box->netns);
+	nsbox_guest_leave(&box->guest);
 	nsbox_boxlog_close(&box->log);
 	if (r == 0)
 		r = nsbox_upper_leave(&box->upper, err);

@@ -9,7 +9,9 @@
 #include "boxlog.h"
 #include "cgroup.h"
 #include "error.h"
+#include "guest.h"
 #include "idmap.h"
+#include "network.h"
 #include "notes.h"
 #include "policy.h"
 #include "proto.h"
@@ -43,6 +45,9 @@ struct nsbox_box {
 	gid_t gid;
 	struct nsbox_tty ttys[NSBOX_BOX_TTYS_MAX];
 	struct nsbox_boxlog log;
+	struct nsbox_network_run network;
+	struct nsbox_guest guest;	/* net = join:USER */
+	int netns;		/* net = join: the namespace; else -EBADF */
 	bool idmapped_usr;		/* else /usr belongs to nobody in the box */
 	struct nsbox_upper upper;	/* with a root that can be written */
 	char notice[NSBOX_ERROR_MAX];	/* one sentence for the user; "": none */
@@ -50,7 +55,9 @@ struct nsbox_box {
 };
 
 #define NSBOX_BOX_INIT { .record = NSBOX_RECORD_INIT, .pidfd = -EBADF, .sock = -EBADF, \
-			 .dev = -EBADF, .log = NSBOX_BOXLOG_INIT, .upper = NSBOX_UPPER_INIT }
+			 .dev = -EBADF, .log = NSBOX_BOXLOG_INIT, .upper = NSBOX_UPPER_INIT, \
+			 .network = NSBOX_NETWORK_RUN_INIT, .netns = -EBADF, \
+			 .guest = NSBOX_GUEST_INIT }
 
 /*
  * First half: ids, cgroups, init in its namespaces, waiting. After it the

@@ -6,6 +6,7 @@
 #include "etc.h"
 #include "image.h"
 #include "places.h"
+#include "request.h"
 #include "tree.h"
 
 #include <fcntl.h>
@@ -178,12 +179,42 @@ static int lend_dev(const struct lender *l, struct nsbox_error *err)
 	return nsbox_devices_make(dev, l->policy, l->subject, l->ids, &l->to->notes, err);
 }
 
+/*
+ * isolate = no: the boxes of a network find each other by name, also those that
+ * come later. So it is one file, which nsbox-net keeps, in all of them.
+ */
+static int lend_hosts(const struct lender *l, struct nsbox_error *err)
+{
+	cleanup_close int fd = -EBADF;
+	char path[128];
+	int tree;
+
+	if (l->policy->net != NSBOX_NET_BRIDGE || l->policy->network.isolate)
+		return 0;
+	(void)mkdir(NSBOX_NET_DIR, 0700);
+	(void)snprintf(path, sizeof(path), NSBOX_NET_DIR "/%s.hosts", l->policy->network.name);
+	fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0 || fchmod(fd, 0644) < 0)
+		return nsbox_error_set(err, errno, "open %s", path);
+	tree = nsbox_tree_clone(fd, false, OF_HOST | MOUNT_ATTR_NOEXEC, err);
+	if (tree < 0)
+		return nsbox_error_wrap(err, "/etc/hosts");
+	nsbox_plan_mount(&l->to->mounts, "/etc/hosts", tree, true);
+	return 0;
+}
+
 /* proc and sys are mount points only; sysfs of a shared network is lent by the host. */
-static int lend_kernel(const struct lender *l, struct nsbox_error *err)
+static int lend_kernel(const struct lender *l, int netns, struct nsbox_error *err)
 {
 	nsbox_plan_dir(&l->to->content, "/proc", 0555, 0, 0);
 	nsbox_plan_dir(&l->to->content, "/sys", 0555, 0, 0);
-	if (l->policy->net == NSBOX_NET_HOST) {
+	if (netns >= 0) {
+		int tree = nsbox_tree_new_sysfs(netns, err);
+
+		if (tree < 0)
+			return nsbox_error_wrap(err, "/sys");
+		nsbox_plan_mount(&l->to->mounts, "/sys", tree, false);
+	} else if (l->policy->net == NSBOX_NET_HOST) {
 		cleanup_close int fd = open("/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		int tree = fd < 0 ? -EBADF : nsbox_tree_clone(fd, false, OF_HOST |
 							      MOUNT_ATTR_NOEXEC, err);
@@ -223,7 +254,7 @@ static void plan_temporary(const struct lender *l)
 }
 
 int nsbox_lend(const struct nsbox_subject *subject, const struct nsbox_decision *policy,
-	       uint32_t base, struct nsbox_ids *ids, struct nsbox_lent *ret,
+	       uint32_t base, int netns, struct nsbox_ids *ids, struct nsbox_lent *ret,
 	       struct nsbox_error *err)
 {
 	struct lender l = { .subject = subject, .policy = policy, .ids = ids, .to = ret,
@@ -241,7 +272,9 @@ int nsbox_lend(const struct nsbox_subject *subject, const struct nsbox_decision 
 	else if (r == 0)
 		r = lend_image(&l, err);
 	if (r == 0)
-		r = lend_kernel(&l, err);
+		r = lend_kernel(&l, netns, err);
+	if (r == 0)
+		r = lend_hosts(&l, err);
 	plan_temporary(&l);
 	nsbox_plan_move(&ret->content, &with_home.content);
 	nsbox_plan_move(&ret->mounts, &with_home.mounts);

@@ -23,11 +23,12 @@ struct nsbox_lent {
 
 /*
  * Decides between shift and keep by what the home's file system can
- * (idmap = auto), then plans the root. Runs on the host, as root; fills
+ * (idmap = auto), then plans the root; with @netns, a network namespace of
+ * others, its /sys too. Runs on the host, as root; fills
  * @ids and @ret, which is the caller's to drop also after a failure.
  */
 int nsbox_lend(const struct nsbox_subject *subject, const struct nsbox_decision *policy,
-	       uint32_t base, struct nsbox_ids *ids, struct nsbox_lent *ret,
+	       uint32_t base, int netns, struct nsbox_ids *ids, struct nsbox_lent *ret,
 	       struct nsbox_error *err);
 
 /* Maps the shifted trees by @userns. *ret_mapped: did all file systems take it? */

@@ -115,7 +115,8 @@ static int map_tree(const struct nsbox_places *p, int tree, struct nsbox_error *
 /* May the box do without id maps instead? With the host's network the real uid opens sockets. */
 static bool may_keep(const struct nsbox_places *p)
 {
-	return p->policy->idmap == NSBOX_IDMAP_AUTO && p->policy->net != NSBOX_NET_HOST;
+	return p->policy->idmap == NSBOX_IDMAP_AUTO && p->policy->net != NSBOX_NET_HOST &&
+	       p->policy->net != NSBOX_NET_JOIN_PATH;
 }
 
 static int refuse_unmapped(const char *path, struct nsbox_error *err)

@@ -4,6 +4,7 @@
 #include "cleanup.h"
 #include "file.h"
 #include "idmap.h"
+#include "network.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -169,6 +170,7 @@ static int clear_box(uid_t uid, const char *box, int record_fd)
 	cleanup_fclose FILE *record = f;
 	struct nsbox_cgroup cg;
 	char line[256];
+	bool has_network = false;
 	uint32_t base = 0;
 	unsigned int u, g;
 	struct nsbox_accounting login;
@@ -185,9 +187,13 @@ static int clear_box(uid_t uid, const char *box, int record_fd)
 			restore_terminal(name, base, u, g);
 		else if (sscanf(line, "login %32s %4c %d", login.line, login.id, &login.pid) == 3)
 			nsbox_accounting_logout(&login);
+		else if (strcmp(line, "network\n") == 0)
+			has_network = true;
 		else
 			(void)sscanf(line, "block %u", &base);
 	}
+	if (has_network && nsbox_network_clear(box, deadline, NULL) < 0)
+		return -EBUSY;
 	/* Last: until here nobody else's terminal can have an id of it. */
 	if (base)
 		forget_block(base);
@@ -424,6 +430,12 @@ void nsbox_registry_note_terminal(struct nsbox_record *record, const char *path,
 {
 	if (record->record_fd >= 0)
 		(void)dprintf(record->record_fd, "terminal %s %u %u\n", path, uid, gid);
+}
+
+void nsbox_registry_note_network(struct nsbox_record *record)
+{
+	if (record->record_fd >= 0)
+		(void)dprintf(record->record_fd, "network\n");
 }
 
 void nsbox_registry_note_login(struct nsbox_record *record, const struct nsbox_accounting *login)

@@ -67,6 +67,9 @@ void nsbox_registry_clear(uid_t uid, void (*each)(const char *box, bool cleared,
 /* Frees the blocks of ids that no box has any more. */
 void nsbox_registry_clear_blocks(void);
 
+/* Notes that nsbox-net has been asked for a network, which a successor must remove. */
+void nsbox_registry_note_network(struct nsbox_record *record);
+
 /* Nobody finds the box any more; who is in the queue is sent away. Idempotent. */
 void nsbox_registry_close(struct nsbox_record *record);
 

@@ -242,23 +242,40 @@ static void join_args(const struct nsbox_msg_open *open, char ret[NSBOX_ARGS_MAX
 		}
 }
 
+/* net and publish in one spelling, which the policy's texts need not have. */
+static void describe_network(const struct server *s, char *net, size_t net_size, char *publish,
+			     size_t publish_size)
+{
+	static const char *const prefix[] = {
+		"none", "host", "bridge:", "join:", "join:/run/netns/",
+	};
+	const struct nsbox_decision *p = &s->box.policy;
+
+	(void)snprintf(net, net_size, "%s%s", prefix[p->net], p->net_name);
+	(void)snprintf(publish, publish_size, "%s",
+		       p->n_publish ? p->text[NSBOX_KEY_PUBLISH] : "");
+}
+
 static void send_status(struct server *s, int sock)
 {
 	struct nsbox_msg msg = { .type = NSBOX_MSG_STATUS };
-	char args[NSBOX_ARGS_MAX];
+	char args[NSBOX_ARGS_MAX], net[96], publish[1024];
 
+	describe_network(s, net, sizeof(net), publish, sizeof(publish));
 	join_args(&s->first, args);
 	(void)snprintf(msg.u.status, sizeof(msg.u.status),
 		       "user=%s\nuid=%u\nbox=%s\nhostname=%s\ninit=%d\nsessions=%zu\nsince=%lld\n"
 		       "ids=%u\nidmap=%s\nnet=%s\nrootfs=%s\nkeeper=%d\nsocket=%s\nservice=%s\n"
-		       "flags=%u\nargs=%s\n",
+		       "flags=%u\naddress=%s\naddress6=%s\nlink=%s\npublish=%s\nargs=%s\n",
 		       s->user, s->box.uid,
 		       s->box.record.box, s->box.policy.hostname, (int)s->box.init,
 		       count_sessions(s), (long long)s->since, s->box.ids.base,
 		       s->box.ids.keep ? "keep" : "shift",
-		       s->box.policy.net == NSBOX_NET_NONE ? "none" : "host",
+		       net,
 		       s->box.policy.rootfs, (int)getpid(), s->box.record.socket,
-		       s->first.service, s->first.flags & NSBOX_OPEN_RUN, args);
+		       s->first.service, s->first.flags & NSBOX_OPEN_RUN,
+		       s->box.network.reply.address, s->box.network.reply.address6,
+		       s->box.network.reply.link, publish, args);
 	(void)nsbox_msg_send(sock, &msg, NULL, 0, NULL);
 }
 
@@ -464,7 +481,7 @@ static int poll_timeout(const struct server *s)
 }
 
 /* Before the sessions in the poll(2) of a turn. */
-enum { POLL_LISTENER, POLL_INIT, POLL_SIGNALS, POLL_LOG, POLL_WATCH, POLL_SESSIONS };
+enum { POLL_LISTENER, POLL_INIT, POLL_SIGNALS, POLL_LOG, POLL_WATCH, POLL_GUEST, POLL_SESSIONS };
 
 /* One turn: waits, and does what there is to do. Returns a negative errno without memory. */
 static int turn(struct server *s)
@@ -481,6 +498,7 @@ static int turn(struct server *s)
 	fds[POLL_SIGNALS] = (struct pollfd){ .fd = s->signals, .events = POLLIN };
 	fds[POLL_LOG] = (struct pollfd){ .fd = s->box.log.box, .events = POLLIN };
 	fds[POLL_WATCH] = (struct pollfd){ .fd = s->watch.fd, .events = POLLIN };
+	fds[POLL_GUEST] = (struct pollfd){ .fd = s->box.guest.sock, .events = POLLIN };
 	of_session = &fds[POLL_SESSIONS];
 	for (size_t i = 0; i < n; i++) {
 		of_session[2 * i] = (struct pollfd){ .fd = s->sessions[i].sock, .events = POLLIN };
@@ -490,6 +508,8 @@ static int turn(struct server *s)
 		return -errno;
 	if (fds[POLL_INIT].revents || fds[POLL_SIGNALS].revents)
 		s->ending = true;	/* init has died, or somebody asks us to end */
+	if (fds[POLL_GUEST].revents)
+		s->ending = true;	/* the box whose network we have has ended */
 	if (fds[POLL_LOG].revents)
 		nsbox_boxlog_forward(&s->box.log, s->user);
 	if (fds[POLL_WATCH].revents)
@@ -522,6 +542,13 @@ static void log_opened(struct server *s)
 	if (!s->box.idmapped_usr)
 		syslog(LOG_WARNING, "%s: /usr belongs to nobody in the box, since its file system "
 		       "has no idmapped mounts", s->user);
+	if (s->box.network.reply.address[0] || s->box.network.reply.address6[0])
+		syslog(LOG_INFO, "%s: network %s, address %s%s%s", s->user, s->box.policy.net_name,
+		       s->box.network.reply.address, s->box.network.reply.address[0] &&
+		       s->box.network.reply.address6[0] ? " and " : "",
+		       s->box.network.reply.address6);
+	if (s->box.network.reply.note[0])
+		syslog(LOG_NOTICE, "%s", s->box.network.reply.note);
 	if (s->box.cgroup.missing[0])
 		syslog(LOG_WARNING, "%s: not limited on this machine:%s", s->user,
 		       s->box.cgroup.missing);

@@ -9,6 +9,8 @@
  *   keys.c    the one table of keys
  *   values.c  the parsers of their values, and the values' canonical form
  *   lists.c   the values that are lists: bind, tmpfs, device, mask, env
+ *   net.c     net and the keys about it; addresses
+ *   network.c the section [network NAME]
  *   caps.c    capability lists
  *   expand.c  %u and its like in hostname, paths and lists
  *   merge.c   which sections concern a subject, in which order, and the answer
@@ -114,6 +116,7 @@ struct nsbox_draft {
 	struct nsbox_decision d;		/* numbers and words are in force at once */
 	const char *text[NSBOX_KEY_COUNT];	/* as written; templates not expanded */
 	struct nsbox_arena *arena;
+	unsigned int network_keys;		/* bit for each key of [network] that was read */
 };
 
 struct nsbox_key_info {
@@ -157,10 +160,13 @@ nsbox_parse_fn nsbox_parse_word, nsbox_parse_flag, nsbox_parse_count, nsbox_pars
 	nsbox_parse_text, nsbox_parse_services, nsbox_parse_deny_services, nsbox_parse_linger,
 	nsbox_parse_hostname, nsbox_parse_path, nsbox_parse_home, nsbox_parse_pty_max,
 	nsbox_parse_id_range, nsbox_parse_memory_max, nsbox_parse_umask, nsbox_parse_caps,
-	nsbox_parse_list;
+	nsbox_parse_list, nsbox_parse_net, nsbox_parse_address, nsbox_parse_publish,
+	nsbox_parse_egress, nsbox_parse_bandwidth, nsbox_parse_dns;
 nsbox_print_fn nsbox_print_word, nsbox_print_flag, nsbox_print_count, nsbox_print_path,
 	nsbox_print_hostname, nsbox_print_home, nsbox_print_pty_max, nsbox_print_id_range,
-	nsbox_print_memory_max, nsbox_print_umask, nsbox_print_caps, nsbox_print_list;
+	nsbox_print_memory_max, nsbox_print_umask, nsbox_print_caps, nsbox_print_list,
+	nsbox_print_net, nsbox_print_address, nsbox_print_publish, nsbox_print_egress,
+	nsbox_print_bandwidth, nsbox_print_dns;
 nsbox_expand_fn nsbox_put_text, nsbox_put_hostname, nsbox_put_path, nsbox_put_home, nsbox_put_list;
 /* What a tmpfs is at least: with size=0 it would have no limit at all. */
 #define NSBOX_TMPFS_MIN (UINT64_C(64) << 10)
@@ -183,6 +189,33 @@ int nsbox_list_read(enum nsbox_list list, const char *value, const struct nsbox_
 		    struct nsbox_error *err);
 void nsbox_list_print(enum nsbox_list list, const struct nsbox_decision *d, FILE *to);
 
+/* net.c */
+bool nsbox_address_parse(struct nsbox_slice text, struct nsbox_address *ret);
+/* "10.88.0.0/16"; without a length it is a single address. */
+bool nsbox_prefix_parse(struct nsbox_slice text, struct nsbox_prefix *ret);
+void nsbox_address_print(const struct nsbox_address *address, FILE *to);
+void nsbox_prefix_print(const struct nsbox_prefix *prefix, FILE *to);
+bool nsbox_prefix_has(const struct nsbox_prefix *prefix, const struct nsbox_address *address);
+bool nsbox_prefix_overlaps(const struct nsbox_prefix *a, const struct nsbox_prefix *b);
+/* Do the keys about the network go with net? The sentence is about *ret_key. */
+int nsbox_net_check(const struct nsbox_decision *d, enum nsbox_key *ret_key,
+		    struct nsbox_error *err);
+
+/* network.c */
+/* The keys of [network]; NULL behind the last. */
+const char *nsbox_network_key_nth(size_t i);
+/* A line of [network]; @key is a number from 0. The sentence is without place. */
+int nsbox_network_set(struct nsbox_draft *draft, size_t key, const char *value,
+		      struct nsbox_error *err);
+/*
+ * Puts [network NAME] as d.net_name says into d.network, and checks it. A
+ * sentence that begins with its own file and line says so by *ret_placed.
+ */
+int nsbox_network_find(const struct nsbox_policy *policy, struct nsbox_draft *draft,
+		       bool *ret_placed, struct nsbox_error *err);
+/* One line, the same for networks that are the same. */
+void nsbox_network_print(const struct nsbox_network *network, FILE *to);
+
 /* expand.c */
 int nsbox_template_check(const char *text, struct nsbox_error *err);
 int nsbox_path_check(const char *path, struct nsbox_error *err);
@@ -202,6 +235,7 @@ enum nsbox_section_kind {
 	NSBOX_SECTION_PROFILE,
 	NSBOX_SECTION_GROUP,
 	NSBOX_SECTION_USER,
+	NSBOX_SECTION_NETWORK,
 	NSBOX_SECTION_BAD,			/* the header is wrong: concerns everyone */
 };
 
@@ -301,7 +335,8 @@ struct nsbox_header {
 
 /* "[user alice]", trimmed. @err may be NULL. */
 int nsbox_header_parse(struct nsbox_slice line, struct nsbox_header *ret, struct nsbox_error *err);
-#define NSBOX_SECTION_HINT "write [defaults], [profile NAME], [group NAME] or [user NAME]"
+#define NSBOX_SECTION_HINT "write [defaults], [profile NAME], [group NAME], [user NAME] " \
+	"or [network NAME]"
 
 static inline void cleanup_sourcep(struct nsbox_source **source)
 {

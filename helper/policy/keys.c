@@ -8,7 +8,6 @@
 #include <stddef.h>
 
 static const char *const action_words[] = { "pass", "box", "deny", NULL };
-static const char *const net_words[] = { "none", "host", NULL };
 static const char *const idmap_words[] = { "auto", "shift", "keep", NULL };
 static const char *const scope_words[] = { "user", "session", NULL };
 static const char *const rootfs_mode_words[] = { "ro", "ephemeral", "persistent", NULL };
@@ -88,7 +87,18 @@ static const struct nsbox_key_info keys[NSBOX_KEY_COUNT] = {
 	[NSBOX_KEY_IDMAP] = { "idmap", "auto", SHAPES, WORD(idmap, idmap_words) },
 	[NSBOX_KEY_ID_RANGE] = { "id_range", "524288-1878982656", SHAPES,
 				 .parse = nsbox_parse_id_range, .print = nsbox_print_id_range },
-	[NSBOX_KEY_NET] = { "net", "none", SHAPES, WORD(net, net_words) },
+	[NSBOX_KEY_NET] = { "net", "none", SHAPES, .parse = nsbox_parse_net,
+			    .print = nsbox_print_net },
+	[NSBOX_KEY_ADDRESS] = { "address", "none", SHAPES, .parse = nsbox_parse_address,
+				.print = nsbox_print_address },
+	[NSBOX_KEY_PUBLISH] = { "publish", "none", SHAPES, .parse = nsbox_parse_publish,
+				.print = nsbox_print_publish },
+	[NSBOX_KEY_EGRESS] = { "egress", "all", SHAPES, .parse = nsbox_parse_egress,
+			       .print = nsbox_print_egress },
+	[NSBOX_KEY_BANDWIDTH] = { "bandwidth", "none", SHAPES, .parse = nsbox_parse_bandwidth,
+				  .print = nsbox_print_bandwidth },
+	[NSBOX_KEY_DNS] = { "dns", "host", SHAPES, .parse = nsbox_parse_dns,
+			    .print = nsbox_print_dns },
 	/* Below ten not even a login gets as far as its shell. */
 	[NSBOX_KEY_PIDS_MAX] = { "pids_max", "512", SHAPES, COUNT(pids_max, 10, 4194304) },
 	[NSBOX_KEY_MEMORY_MAX] = { "memory_max", "50%", SHAPES, .parse = nsbox_parse_memory_max,

@@ -357,9 +357,11 @@ static int check_together(struct nsbox_draft *draft, struct nsbox_error *err)
 	 * Abstract sockets belong to the network namespace and check only the
 	 * uid: with the real one, a box talks to the user's unboxed processes.
 	 */
-	if (d->idmap == NSBOX_IDMAP_KEEP && d->net == NSBOX_NET_HOST) {
-		(void)nsbox_error_say(&why, 0, "not with net = host, where the real uid opens "
-				      "sockets outside: write shift or auto");
+	if (d->idmap == NSBOX_IDMAP_KEEP &&
+	    (d->net == NSBOX_NET_HOST || d->net == NSBOX_NET_JOIN_PATH)) {
+		(void)nsbox_error_say(&why, 0, "not with net = %s, where the real uid opens "
+				      "sockets outside: write shift or auto",
+				      d->net == NSBOX_NET_HOST ? "host" : "join:/run/netns/...");
 		return wrong_value(draft, NSBOX_KEY_IDMAP, &why, err);
 	}
 	/* What the host lends is never written to, by whatever overlay. */
@@ -375,6 +377,31 @@ static int check_together(struct nsbox_draft *draft, struct nsbox_error *err)
 		return wrong_value(draft, NSBOX_KEY_SCOPE, &why, err);
 	}
 	return check_tmpfs(draft, err);
+}
+
+/* The network that the box is to have, and what is said about it. */
+static int check_network(const struct nsbox_policy *policy, struct nsbox_draft *draft,
+			 struct nsbox_error *err)
+{
+	enum nsbox_key key = NSBOX_KEY_NET;
+	struct nsbox_error why;
+	bool placed;
+	int r;
+
+	if (draft->d.action != NSBOX_ACTION_BOX)
+		return 0;
+	if (draft->d.net == NSBOX_NET_BRIDGE) {
+		r = nsbox_network_find(policy, draft, &placed, &why);
+		if (r < 0 && placed) {
+			if (err)
+				*err = why;
+			return r;
+		}
+		if (r < 0)
+			return wrong_value(draft, key, &why, err);
+	}
+	r = nsbox_net_check(&draft->d, &key, &why);
+	return r < 0 ? wrong_value(draft, key, &why, err) : 0;
 }
 
 /* What comes of a key for this subject, if it differs from what is written. */
@@ -484,6 +511,8 @@ int nsbox_policy_decide(const struct nsbox_policy *policy, const struct nsbox_su
 	r = expand_templates(&draft, subject, &why);
 	if (!r)
 		r = check_together(&draft, &why);
+	if (!r)
+		r = check_network(policy, &draft, &why);
 	choose_log_only(&draft.d, r < 0 ? &why : NULL);
 	if (r < 0 && draft.d.action == NSBOX_ACTION_BOX) {
 		if (err)

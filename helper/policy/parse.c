@@ -91,17 +91,18 @@ int nsbox_header_parse(struct nsbox_slice line, struct nsbox_header *ret, struct
 		return 0;
 	}
 	if (!nsbox_same_word(kind, "group") && !nsbox_same_word(kind, "user") &&
-	    !nsbox_same_word(kind, "profile"))
+	    !nsbox_same_word(kind, "profile") && !nsbox_same_word(kind, "network"))
 		return nsbox_error_say(err, 0, "no section \"%s\": " NSBOX_SECTION_HINT,
 				       nsbox_quote(line.s, line.len).s);
 	if (!ret->name.len)
 		return nsbox_error_say(err, 0, "no name in \"%s\": " NSBOX_SECTION_HINT,
 				       nsbox_quote(line.s, line.len).s);
-	r = check_name(ret->name, kind.s[0] != 'p', err);
+	r = check_name(ret->name, kind.s[0] == 'g' || kind.s[0] == 'u', err);
 	if (r < 0)
 		return r;
 	ret->kind = kind.s[0] == 'g' ? NSBOX_SECTION_GROUP :
-		    kind.s[0] == 'u' ? NSBOX_SECTION_USER : NSBOX_SECTION_PROFILE;
+		    kind.s[0] == 'u' ? NSBOX_SECTION_USER :
+		    kind.s[0] == 'n' ? NSBOX_SECTION_NETWORK : NSBOX_SECTION_PROFILE;
 	return 0;
 }
 

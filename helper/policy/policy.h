@@ -20,7 +20,13 @@
 #define NSBOX_POLICY_USERS "users.d"
 
 enum nsbox_action { NSBOX_ACTION_PASS, NSBOX_ACTION_BOX, NSBOX_ACTION_DENY };
-enum nsbox_net { NSBOX_NET_NONE, NSBOX_NET_HOST };
+enum nsbox_net {
+	NSBOX_NET_NONE,
+	NSBOX_NET_HOST,
+	NSBOX_NET_BRIDGE,
+	NSBOX_NET_JOIN_USER,		/* the network namespace of another user's box */
+	NSBOX_NET_JOIN_PATH,		/* one that the administrator made: /run/netns/NAME */
+};
 enum nsbox_idmap { NSBOX_IDMAP_AUTO, NSBOX_IDMAP_SHIFT, NSBOX_IDMAP_KEEP };
 enum nsbox_scope { NSBOX_SCOPE_USER, NSBOX_SCOPE_SESSION };
 enum nsbox_rootfs_mode {
@@ -66,6 +72,11 @@ enum nsbox_key {
 	NSBOX_KEY_IDMAP,
 	NSBOX_KEY_ID_RANGE,
 	NSBOX_KEY_NET,
+	NSBOX_KEY_ADDRESS,
+	NSBOX_KEY_PUBLISH,
+	NSBOX_KEY_EGRESS,
+	NSBOX_KEY_BANDWIDTH,
+	NSBOX_KEY_DNS,
 	NSBOX_KEY_PIDS_MAX,
 	NSBOX_KEY_MEMORY_MAX,
 	NSBOX_KEY_CPU_WEIGHT,
@@ -117,6 +128,59 @@ struct nsbox_tmpfs {
 	uint64_t size;			/* bytes; without a size in the policy: tmp_size */
 };
 
+/* An address as the kernel has it. */
+struct nsbox_address {
+	int family;			/* AF_INET, AF_INET6; AF_UNSPEC (0): there is none */
+	unsigned char bytes[16];
+};
+
+struct nsbox_prefix {
+	struct nsbox_address address;
+	unsigned int length;
+};
+
+enum {
+	NSBOX_LINK_MAX = 16,		/* IFNAMSIZ */
+	NSBOX_NET_NAME_MAX = 65,
+	NSBOX_PUBLISH_MAX = 16,
+	NSBOX_EGRESS_MAX = 32,
+	NSBOX_DNS_MAX = 3,		/* as resolv.conf(5) */
+};
+
+/* What [network NAME] says. */
+struct nsbox_network {
+	char name[33];
+	char bridge[NSBOX_LINK_MAX];
+	struct nsbox_prefix subnet, subnet6;	/* with AF_UNSPEC: none; one of them is there */
+	bool isolate, nat;
+	unsigned int mtu;		/* 0: the host's */
+};
+
+/* A port of the host that leads to one of the box. */
+struct nsbox_publish {
+	struct nsbox_address at;	/* of the host; AF_UNSPEC: all of them */
+	unsigned short host, box;
+	bool udp;
+};
+
+enum nsbox_egress_what {
+	NSBOX_EGRESS_ANY,
+	NSBOX_EGRESS_TCP,
+	NSBOX_EGRESS_UDP,
+	NSBOX_EGRESS_ICMP,
+	NSBOX_EGRESS_DNS,		/* port 53 of the box's resolvers */
+};
+
+/* What a box with a list of them may reach. */
+struct nsbox_egress {
+	struct nsbox_prefix to;		/* AF_UNSPEC: everything but the host itself */
+	enum nsbox_egress_what what;
+	unsigned short first, last;	/* ports; 0: all */
+};
+
+enum nsbox_egress_mode { NSBOX_EGRESS_ALL, NSBOX_EGRESS_NONE, NSBOX_EGRESS_LIST };
+enum nsbox_dns { NSBOX_DNS_HOST, NSBOX_DNS_NONE, NSBOX_DNS_LIST };
+
 /*
  * The effective policy for a subject and a service. Strings are owned by the
  * struct (one arena); nsbox_decision_free() releases them.
@@ -152,6 +216,16 @@ struct nsbox_decision {
 	enum nsbox_idmap idmap;
 	uint32_t id_first, id_last;
 	enum nsbox_net net;
+	char net_name[NSBOX_NET_NAME_MAX];	/* the network, the user, or NAME of /run/netns */
+	struct nsbox_network network;	/* with NSBOX_NET_BRIDGE, if action is BOX */
+	struct nsbox_address address;	/* AF_UNSPEC: from the network */
+	struct nsbox_publish publish[NSBOX_PUBLISH_MAX];
+	struct nsbox_egress egress[NSBOX_EGRESS_MAX];
+	struct nsbox_address dns[NSBOX_DNS_MAX];
+	unsigned int n_publish, n_egress, n_dns;
+	enum nsbox_egress_mode egress_mode;
+	enum nsbox_dns dns_mode;
+	uint64_t rate_up, rate_down;	/* bits in a second; 0: no limit */
 	uint64_t pids_max;
 	uint64_t memory_max;		/* bytes, NSBOX_LIMIT_NONE for "none" */
 	unsigned int memory_percent;	/* not 0: percent of RAM, memory_max unused */
@@ -218,7 +292,8 @@ void nsbox_policy_free(struct nsbox_policy *policy);
  *
  * What only a box needs (hostname, rootfs and shell_fallback for this user, and
  * that the values go together) is refused only if the action is NSBOX_ACTION_BOX:
- * a user who passes is not stopped by it. With another action hostname may
+ * a user who passes is not stopped by it. That goes for [network NAME] too. With
+ * another action hostname may
  * therefore be empty, a list too, and a path still the template. With log_only
  * the reason says that he would have been refused, and why.
  *

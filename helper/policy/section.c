@@ -104,9 +104,9 @@ struct reading {
 };
 
 static int unknown_key(const struct reading *reading, struct nsbox_slice key,
-		       struct nsbox_error *err)
+		       const char *(*nth)(size_t i), struct nsbox_error *err)
 {
-	const char *near = nsbox_nearest(key, nsbox_key_nth);
+	const char *near = nsbox_nearest(key, nth);
 	struct nsbox_quote shown = nsbox_quote(key.s, key.len);
 
 	if (near)
@@ -158,6 +158,30 @@ static int check_profile_line(struct reading *reading, struct nsbox_slice value,
 	return 0;
 }
 
+/* A line of [network NAME], which has keys of its own. */
+static int apply_network_line(struct reading *reading, struct nsbox_slice key,
+			      struct nsbox_slice value, struct nsbox_error *err)
+{
+	struct nsbox_error why;
+	const char *name, *copy;
+	size_t i;
+
+	for (i = 0; (name = nsbox_network_key_nth(i)) && !nsbox_same_word(key, name);)
+		i++;
+	if (!name)
+		return unknown_key(reading, key, nsbox_network_key_nth, err);
+	if (reading->first[i])
+		return already(reading, name, reading->first[i], err);
+	reading->first[i] = reading->origin.line;
+	copy = nsbox_arena_copy(reading->draft->arena, value.s, value.len);
+	if (!copy)
+		return nsbox_error_set(err, ENOMEM, "reading the policy");
+	if (nsbox_network_set(reading->draft, i, copy, &why) < 0)
+		return say(reading->source, reading->origin.line, err, "%s = \"%s\": %s", name,
+			   nsbox_quote(value.s, value.len).s, why.msg);
+	return 0;
+}
+
 /* "key = value" of a line that is neither blank nor a comment. */
 static bool split_line(struct nsbox_slice line, struct nsbox_slice *key, struct nsbox_slice *value)
 {
@@ -193,10 +217,12 @@ static int apply_line(struct reading *reading, struct nsbox_slice line, struct n
 	if (!split_line(line, &key, &value))
 		return say(reading->source, number, err, "no \"=\" in \"%s\": write key = value",
 			   nsbox_quote(line.s, line.len).s);
+	if (reading->section->kind == NSBOX_SECTION_NETWORK)
+		return apply_network_line(reading, key, value, err);
 	if (nsbox_same_word(key, "profile"))
 		return check_profile_line(reading, value, err);
 	if (!nsbox_key_find(key, &which))
-		return unknown_key(reading, key, err);
+		return unknown_key(reading, key, nsbox_key_nth, err);
 	if (reading->first[which])
 		return already(reading, nsbox_key_name(which), reading->first[which], err);
 	reading->first[which] = number;
@@ -211,6 +237,7 @@ static const char *section_title(const struct nsbox_source *source,
 	static const char *const kinds[] = {
 		[NSBOX_SECTION_PROFILE] = "profile", [NSBOX_SECTION_GROUP] = "group",
 		[NSBOX_SECTION_USER] = "user", [NSBOX_SECTION_PREAMBLE] = "user",
+		[NSBOX_SECTION_NETWORK] = "network",
 	};
 	struct nsbox_slice name = { source->text + section->name, section->name_len };
 	size_t size;
@@ -278,6 +305,7 @@ static int apply_profile_of(struct reading *reading, uint32_t index, struct nsbo
 	int r;
 
 	if (reading->section->kind == NSBOX_SECTION_PROFILE ||
+	    reading->section->kind == NSBOX_SECTION_NETWORK ||
 	    (reading->section->kind == NSBOX_SECTION_PREAMBLE && !reading->source->owner) ||
 	    !nsbox_section_profile(reading->source, index, &reading->origin.line, &name))
 		return 0;

@@ -82,6 +82,8 @@ static int print_shape(FILE *to, const struct nsbox_decision *decision,
 		info->print(info, decision, to);
 		(void)fputc('\n', to);
 	}
+	if (decision->net == NSBOX_NET_BRIDGE)
+		nsbox_network_print(&decision->network, to);
 	return ferror(to) ? -ENOMEM : 0;
 }
 

@@ -32,7 +32,8 @@ action = box
 
 SERVICES = ("sshd", "su", "su-l", "sudo", "sudo-i", "login", "runuser", "runuser-l", "cron")
 DOCKER, DISK, STUDENTS = 999, 6, 1600
-INSTALLED = {"pam_nsbox.so": host.MODULE, "nsbox-keeper": host.KEEPER, "nsbox": host.PREFIX + "/bin/nsbox"}
+INSTALLED = {"pam_nsbox.so": host.MODULE, "nsbox-keeper": host.KEEPER,
+             "nsbox-net": host.PREFIX + "/libexec/nsbox-net", "nsbox": host.PREFIX + "/bin/nsbox"}
 SECRET = "secret-of-the-host"
 
 

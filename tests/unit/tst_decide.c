@@ -305,6 +305,8 @@ static void test_shape_keys(void)
 		"mask=/x",
 		"tmp_size=1M", "run_size=1M", "shm_size=1M", "nofile=99", "umask=022",
 		"seccomp=off", "nested=yes", "env=A=b", "log=none", "record_login=no",
+		"net=bridge", "net=join:bob", "net=join:/run/netns/x", "address=10.88.0.2",
+		"publish=1:1", "egress=none", "bandwidth=1mbit", "dns=none",
 	};
 	static const char *const equal[] = {
 		"linger=0", "services=sshd,su", "deny_services=none", "hostname=%u",
@@ -324,6 +326,10 @@ static void test_shape_keys(void)
 	OK(!same_shape("bind=/x:optional", &s, "bind=/x", &s), "optional shapes");
 	OK(!same_shape("mask=/x\\ /y", &s, "mask=/x /y", &s), "a blank does not make two of one");
 	OK(same_shape("tmpfs=/x", &s, "tmpfs=/x:1G", &s), "a tmpfs of the default size");
+	OK(same_shape("net=bridge", &s, "net=bridge:default", &s), "bridge is bridge:default");
+	OK(!same_shape("net=bridge", &s, "net=bridge\n[network default]\nmtu=1400", &s),
+	   "the network shapes the box");
+	OK(same_shape("bandwidth=1mbit", &s, "bandwidth=1000kbit/1mbit", &s), "1mbit is 1000kbit");
 	OK(same_shape("umask=0022", &s, "umask=022", &s), "0022 is 022");
 	OK(same_shape("caps=KILL,CHOWN", &s, "caps=cap_chown cap_kill", &s), "caps have an order");
 }

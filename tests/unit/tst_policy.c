@@ -311,12 +311,12 @@ static void test_errors(void)
 	EQ(n, 10, "every error of a file is counted");
 	IS(all.text,
 	   "/etc/nsbox/nsbox.conf:1: \"before = 1\" stands before the first section: write "
-	   "[defaults], [profile NAME], [group NAME] or [user NAME] above it\n"
+	   "[defaults], [profile NAME], [group NAME], [user NAME] or [network NAME] above it\n"
 	   "/etc/nsbox/nsbox.conf:4: pids_max = \"3\": write a number from 10 to 4194304\n"
 	   "/etc/nsbox/nsbox.conf:5: pids_max is already at line 4 of this section: take one out\n"
 	   "/etc/nsbox/nsbox.conf:6: unknown key \"bogus\" (see nsbox.conf(5))\n"
 	   "/etc/nsbox/nsbox.conf:7: no section \"[usr x]\": write [defaults], [profile NAME], "
-	   "[group NAME] or [user NAME]\n"
+	   "[group NAME], [user NAME] or [network NAME]\n"
 	   "/etc/nsbox/nsbox.conf:8: unknown key \"foo\" (see nsbox.conf(5))\n"
 	   "/etc/nsbox/nsbox.conf:9: \"[user bob]\" is already at line 3: write both into one "
 	   "section\n"

@@ -1,0 +1,621 @@
+#!/usr/bin/python3 -B
+"""A network for the box, by real clients, in a small internet made of namespaces:
+
+    box -- bridge -- the throwaway host -- router -- outside (192.0.2.80, 2001:db8:2::80)
+
+NSBOX_TEST_BOXES    how many boxes are opened and ended, for what they leave (200; the issue says 1000)
+"""
+
+import json
+import os
+import re
+
+from common import contains, eq, policy, setup as common_setup
+import observe
+from tap import lacks, main, test
+
+BOXES = int(os.environ.get("NSBOX_TEST_BOXES", "200"))
+OUTSIDE, OUTSIDE6 = "192.0.2.80", "2001:db8:2::80"
+HOST, HOST6 = "198.51.100.2", "2001:db8:1::2"
+SIX = "[network default]\nsubnet6 = fd00:88::/64\n"
+
+# Serves one line that says who asks, on TCP and UDP, both families, until it is ended.
+SERVER = """
+import socket, sys, threading
+def tcp(port):
+    s = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    def run():
+        while True:
+            c, a = s.accept()
+            try:
+                c.sendall((a[0] + "\\n").encode()); c.close()
+            except OSError: pass
+    threading.Thread(target=run).start()
+def udp(port):
+    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.setsockopt(41, 26, 0); s.bind(("::", port))
+    def run():
+        while True:
+            d, a = s.recvfrom(100); s.sendto((a[0] + "\\n").encode(), a)
+    threading.Thread(target=run).start()
+for port in sys.argv[1:]:
+    tcp(int(port)); udp(int(port))
+print("ready", flush=True)
+"""
+
+# Connects and prints what it hears, or the error's name.
+ASK = """
+import socket, sys
+kind, host, port = sys.argv[1:4]
+s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET,
+                  socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+s.settimeout(float(sys.argv[4]) if len(sys.argv) > 4 else 3)
+try:
+    s.connect((host, int(port)))
+    if kind == "udp": s.send(b"?")
+    print(s.recv(100).decode().strip().removeprefix("::ffff:"))
+except OSError as e:
+    print(type(e).__name__, e.errno)
+"""
+
+
+def ip(h, words):
+    return h.run("ip " + words).check()
+
+
+def make_internet(h):
+    """A router and a server outside; they know nothing of the boxes' addresses."""
+    for name in ("router", "outside"):
+        h.run(f"ip netns add {name}")
+    ip(h, "link add uplink type veth peer name downlink netns router")
+    ip(h, "-n router link add far type veth peer name eth0 netns outside")
+    for where, link, addresses in (("", "uplink", (HOST + "/24", HOST6 + "/64")),
+                                   ("-n router", "downlink", ("198.51.100.1/24", "2001:db8:1::1/64")),
+                                   ("-n router", "far", ("192.0.2.1/24", "2001:db8:2::1/64")),
+                                   ("-n outside", "eth0", (OUTSIDE + "/24", OUTSIDE6 + "/64"))):
+        for address in addresses:
+            ip(h, f"{where} address add {address} dev {link} {'nodad' if ':' in address else ''}")
+        ip(h, f"{where} link set {link} up")
+        ip(h, f"{where} link set lo up")
+    for where, gateway, gateway6 in (("", "198.51.100.1", "2001:db8:1::1"),
+                                     ("-n outside", "192.0.2.1", "2001:db8:2::1")):
+        ip(h, f"{where} route add default via {gateway}")
+        ip(h, f"{where} -6 route add default via {gateway6}")
+    h.run("ip netns exec router sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1").check()
+
+
+def setup(h):
+    os.makedirs("/run/netns", exist_ok=True)
+    common_setup(h)
+    h.write("/usr/local/bin/ask", "#!/usr/bin/python3\n" + ASK, 0o755)
+    h.write("/usr/local/bin/answer", "#!/usr/bin/python3\n" + SERVER, 0o755)
+    make_internet(h)
+    h.idle()
+    serve(h, "outside", 80, 53, 5432, keep=True)
+    h.links = links(h)
+
+
+def serve(h, where, *ports, keep=False):
+    """A server in a namespace (None: the host) or, with a session, in its box."""
+    words = ["/usr/local/bin/answer", *map(str, ports)]
+    if where:
+        words = ["ip", "netns", "exec", where, *words]
+    import subprocess
+    p = h.start(words, stdout=subprocess.PIPE)
+    p.stdout.readline()
+    if keep:
+        h.background.remove(p)
+    return p
+
+
+def links(h):
+    return sorted(n for n in os.listdir("/sys/class/net") if n != "nsbox0") if os.path.isdir("/sys/class/net") else []
+
+
+def forget(h):
+    """Before each test: no table, no bridge, no forwarding of an earlier one."""
+    for name in os.listdir("/run/netns"):
+        if name not in ("router", "outside"):
+            h.run(f"ip netns delete {name}")
+    for table in ("inet nsbox", "bridge nsbox", "inet admin"):
+        h.run(f"nft delete table {table}")
+    for link in json.loads(h.run("ip -j link show type bridge").out or "[]"):
+        if link:
+            h.run(f"ip link delete {link['ifname']}")
+    h.run("sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 net.ipv6.conf.all.disable_ipv6=0")
+    h.policy(policy("[user alice]\nnet = bridge\n[user bob]\nnet = bridge\n" + SIX))
+
+
+def ask(h, user, host, port, kind="tcp", wait=3):
+    return h.ssh(user, f"/usr/local/bin/ask {kind} {host} {port} {wait}").check().out.strip()
+
+
+def addresses(h, pid):
+    """{family: address} of eth0 in the namespace of a process."""
+    out = h.enter(pid, "ip", "-j", "address", "show", "dev", "eth0").check().out
+    return {a["family"]: a["local"] for a in json.loads(out)[0]["addr_info"]}
+
+
+def rules(h):
+    """How many objects our tables hold, and routes and neighbours there are."""
+    text = h.run("nft list ruleset").out
+    return (text.count("\n"), len(h.run("ip route show table all").out.splitlines()),
+            len(h.run("ip -6 route show table all").out.splitlines()),
+            len(h.run("ip neighbour show nud permanent").out.splitlines()), len(links(h)))
+
+
+# ------------------------------------------------------------ bridge
+
+@test
+def a_box_on_a_bridge_reaches_the_outside_by_both_families(h):
+    for address, seen in ((OUTSIDE, HOST), (OUTSIDE6, HOST6)):
+        eq(ask(h, "alice", address, 80), seen, "the address that the server sees")
+        eq(ask(h, "alice", address, 80, "udp"), seen, "the same by UDP")
+        contains(h.ssh("alice", f"ping -c1 -W2 {address}").out, "1 received", "ping")
+
+
+@test
+def what_is_inside_is_called_eth0_and_is_complete_when_the_session_starts(h):
+    out = h.ssh("alice", "ip -br address; ip route; ip -6 route; cat /sys/class/net/*/operstate").check().out
+    contains(out, "10.88.0.2/16")
+    contains(out, "fd00:88::2/64")
+    contains(out, "default via 10.88.0.1 dev eth0")
+    contains(out, "default via fd00:88::1 dev eth0")
+    lacks(out, "fe80", "addresses and routes")
+    lacks(out, "tentative", "addresses")
+
+
+@test
+def the_hosts_side_has_no_address_and_a_name_that_is_the_boxs(h):
+    a, b = h.session("alice"), h.session("bob")
+    names = [n for n in links(h) if n.startswith("nsb-")]
+    eq(len(set(names)), 2, f"ports in {names}")
+    for name in names:
+        lacks(h.run(f"ip address show dev {name}").out, "inet", name)
+    eq({addresses(h, s.pid)["inet"] for s in (a, b)}, {"10.88.0.2", "10.88.0.3"}, "addresses")
+
+
+@test
+def nothing_is_left_when_the_box_has_ended(h):
+    h.ssh("alice", "true").check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
+    before = rules(h)
+    for _ in range(3):
+        h.ssh("alice", "true").check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
+    eq(rules(h), before, "rules, routes, neighbours and links")
+    lacks(h.run("nft list ruleset").out, "nsb-A", "rules of a box")
+    eq([n for n in links(h) if n.startswith("nsb-")], [], "ports")
+
+
+@test
+def forwarding_is_put_back_after_the_last_box_and_said(h):
+    for line in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        eq(h.run(f"sysctl -n {line}").out.strip(), "0", line)
+    h.run("sysctl -qw net.ipv6.conf.uplink.accept_ra=1").check()
+    mark = h.log_mark()
+    with_alice, with_bob = h.session("alice"), h.session("bob")
+    eq(h.run("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv6.conf.uplink.accept_ra").out.split(),
+       ["1", "1", "2"], "forwarding with a box, and the host still hears its router")
+    h.wait_for_log("forwarding of IPv4 and IPv6 is on now", since=mark)
+    with_alice.close()
+    h.wait_until(lambda: len(observe.keepers()) == 1, 5, "one box has ended")
+    eq(h.run("sysctl -n net.ipv4.ip_forward").out.strip(), "1", "with the other box")
+    with_bob.close()
+    h.wait_until(lambda: not observe.keepers(), 5, "both boxes have ended")
+    eq(h.run("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv6.conf.uplink.accept_ra").out.split(),
+       ["0", "0", "1"], "forwarding after the last box")
+
+
+@test
+def forwarding_that_was_on_stays_on(h):
+    h.run("sysctl -qw net.ipv4.ip_forward=1").check()
+    h.ssh("alice", "true").check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
+    eq(h.run("sysctl -n net.ipv4.ip_forward").out.strip(), "1", "forwarding")
+
+
+@test
+def a_bridge_of_the_administrator_is_used_as_it_is(h):
+    ip(h, "link add lab0 type bridge")
+    ip(h, "address add 10.9.0.6/29 dev lab0")
+    ip(h, "link set lab0 up")
+    own = lambda: [a for a in json.loads(h.run("ip -j address show dev lab0").out)[0]["addr_info"] if a["scope"] != "link"]
+    before = own()
+    h.policy(policy("[user alice]\nnet = bridge:lab\n[network lab]\nbridge = lab0\nsubnet = 10.9.0.0/29\n"))
+    s = h.session("alice")
+    contains(h.enter(s.pid, "ip", "route").out, "default via 10.9.0.6 dev eth0")
+    eq(ask(h, "alice", OUTSIDE, 80), HOST, "through it")
+    eq(own(), before, "addresses of the bridge")
+
+
+@test
+def a_bridge_that_cannot_be_used_refuses_the_login(h):
+    lab = "[user alice]\nnet = bridge:lab\n[network lab]\nbridge = lab0\nsubnet = 10.9.0.0/29\n"
+    ip(h, "link add lab0 type bridge")
+    h.policy(policy(lab))
+    r = h.ssh("alice", "true")
+    eq(r.code, 254, "exit code")
+    contains(r.err + r.out, "the bridge lab0 has no address in 10.9.0.0/29")
+    h.policy(policy(lab.replace("lab0", "uplink")))
+    contains(str(h.ssh("alice", "true")), "uplink is there and is no bridge")
+    h.wait_until(lambda: not observe.boxed(), 5, "nothing is left of them")
+
+
+@test
+def two_networks_at_once_do_not_meet(h):
+    h.policy(policy("[user alice]\nnet = bridge\n[user bob]\nnet = bridge:lab\n"
+                    "[network lab]\nbridge = lab0\nsubnet = 10.9.0.0/29\nmtu = 1400\n"))
+    a, b = h.session("alice"), h.session("bob")
+    eq([addresses(h, s.pid)["inet"] for s in (a, b)], ["10.88.0.2", "10.9.0.2"], "addresses")
+    contains(h.enter(b.pid, "ip", "link", "show", "eth0").out, "mtu 1400")
+    eq([ask(h, u, OUTSIDE, 80) for u in ("alice", "bob")], [HOST, HOST], "both reach the outside")
+    serving(h, b, 8080)
+    contains(ask(h, "alice", "10.9.0.2", 8080, wait=0.5), "TimeoutError", "from the other network")
+
+
+@test
+def without_nat_the_outside_sees_the_box_itself(h):
+    h.policy(policy("[user alice]\nnet = bridge\n[network default]\nnat = no\n"))
+    h.run("ip -n router route replace 10.88.0.0/16 via " + HOST).check()
+    eq(ask(h, "alice", OUTSIDE, 80), "10.88.0.2", "the address that the server sees")
+    h.run("ip -n router route del 10.88.0.0/16")
+
+
+@test
+def the_administrators_tables_are_untouched(h):
+    h.run(["nft", "table inet admin { chain c { type filter hook forward priority 5; policy accept; counter; }; }"]).check()
+    before = h.run("nft list table inet admin").out.split("packets")[0]
+    h.ssh("alice", "true").check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
+    eq(h.run("nft list table inet admin").out.split("packets")[0], before, "table inet admin")
+
+
+@test
+def rules_that_somebody_flushed_are_made_anew_for_all_boxes(h):
+    s = h.session("bob")
+    h.run("nft flush ruleset").check()
+    eq(ask(h, "alice", OUTSIDE, 80), HOST, "a box after the flush")
+    eq(ask(h, "bob", OUTSIDE, 80), HOST, "the box from before")
+    contains(h.run("nft list table bridge nsbox").out, "10.88.0.2", "the port of the box from before")
+
+
+# ------------------------------------------------------------ names
+
+@test
+def resolvers_are_the_hosts_own_but_not_loopback(h):
+    def resolvers():
+        return re.findall(r"nameserver (\S+)", h.ssh("alice", "cat /etc/resolv.conf").check().out)
+    h.write("/etc/resolv.conf", f"nameserver 127.0.0.53\nnameserver {OUTSIDE}\nnameserver ::1\n")
+    eq(resolvers(), [OUTSIDE], "with dns = host")
+    h.write("/etc/resolv.conf", "nameserver 127.0.0.53\n")
+    eq(resolvers(), [], "when the host has none but its own")
+    h.write("/run/systemd/resolve/resolv.conf", f"nameserver {OUTSIDE6}\n")
+    eq(resolvers(), [OUTSIDE6], "those that systemd-resolved asks")
+    os.unlink("/run/systemd/resolve/resolv.conf")
+    h.policy(policy("[user alice]\nnet = bridge\ndns = 192.0.2.7 2001:db8::7\n"))
+    eq(resolvers(), ["192.0.2.7", "2001:db8::7"], "with addresses")
+    h.policy(policy("[user alice]\nnet = bridge\ndns = none\n"))
+    eq(resolvers(), [], "with none")
+
+
+@test
+def boxes_that_are_not_isolated_reach_each_other_by_name(h):
+    h.policy(policy("[user alice]\nnet = bridge\n[user bob]\nnet = bridge\nhostname = bobs\n" + SIX + "isolate = no\n"))
+    a, b = h.session("alice"), h.session("bob")
+    serving(h, b, 8080)
+    serving(h, a, 8080)
+    for user, host in (("alice", "bobs"), ("bob", "alice")):
+        contains(h.ssh(user, f"getent ahosts {host}").out, "10.88.0.")
+        for address in (h.ssh(user, f"getent ahostsv4 {host}").out.split()[0], h.ssh(user, f"getent ahostsv6 {host}").out.split()[0]):
+            eq(ask(h, user, address, 8080), addresses(h, (a if user == "alice" else b).pid)["inet6" if ":" in address else "inet"],
+               f"{user} to {host}")
+    contains(h.enter(a.pid, "sh", "-c", "echo x >> /etc/hosts").err, "denied", "writing the hosts that all share")
+    b.close()
+    h.wait_until(lambda: len(observe.keepers()) == 1, 5, "bob's box has ended")
+    lacks(h.ssh("alice", "cat /etc/hosts").out, "bobs", "hosts after the end of that box")
+
+
+# ------------------------------------------------------------ leases
+
+@test
+def a_user_gets_the_same_address_again(h):
+    bob = h.session("bob")
+    h.ssh("alice", "true").check()
+    first = h.session("alice")
+    eq(addresses(h, bob.pid)["inet"], "10.88.0.2", "bob's")
+    eq(addresses(h, first.pid)["inet"], "10.88.0.3", "alice's")
+    bob.close(), first.close()
+    h.wait_until(lambda: not observe.keepers(), 5, "both have ended")
+    eq(addresses(h, h.session("alice").pid)["inet"], "10.88.0.3", "alice's again, before bob")
+    eq(addresses(h, h.session("bob").pid)["inet"], "10.88.0.2", "bob's again")
+
+
+@test
+def an_address_can_be_fixed_and_is_given_once(h):
+    h.policy(policy("[group nsbox]\nnet = bridge\naddress = 10.88.7.7\n".join(["", ""]) + SIX).replace("[group nsbox]\naction = box\n", "")
+             .replace("[group nsbox]\n", "[group nsbox]\naction = box\n"))
+    s = h.session("alice")
+    eq(addresses(h, s.pid), {"inet": "10.88.7.7", "inet6": "fd00:88::707"}, "addresses")
+    r = h.ssh("bob", "true")
+    eq(r.code, 254, "the second")
+    contains(str(r), "the address 10.88.7.7 of [network default] is another box's")
+
+
+@test
+def a_full_network_refuses_with_that_sentence_and_a_dead_keepers_address_is_found_again(h):
+    h.policy(policy("[group nsbox]\naction = box\nscope = session\nnet = bridge\n".join(["", ""]) +
+                    "[network default]\nsubnet = 10.88.0.0/29\n").replace("[group nsbox]\naction = box\n\n", ""))
+    held = [h.session("alice") for _ in range(5)]
+    eq({addresses(h, s.pid)["inet"] for s in held}, {f"10.88.0.{n}" for n in range(2, 7)}, "addresses")
+    r = h.ssh("bob", "true")
+    eq(r.code, 254, "the sixth")
+    contains(str(r), "all addresses of [network default] are taken: its subnet is 10.88.0.0/29")
+    observe.kill(observe.keepers()[0].pid)
+    h.wait_until(lambda: len(observe.inits()) == 4, 5, "its box is dead")
+    eq(h.ssh("bob", "true").code, 0, "after a keeper was killed")
+
+
+@test(timeout=600)
+def many_boxes_at_once_have_an_address_each(h):
+    n = int(os.environ.get("NSBOX_TEST_AT_ONCE", "40"))
+    h.policy(policy("[user alice]\nscope = session\nnet = bridge\n" + SIX))
+    running = [h.start(["nsbox", "run", "alice", "--", "sleep", "600"]) for _ in range(n)]
+    h.wait_until(lambda: len(observe.with_environment("USER=alice")) >= n or any(p.poll() is not None for p in running),
+                 120, "all are in their boxes")
+    eq([p.poll() for p in running if p.poll() is not None], [], "exit codes of those that ended")
+    boxes = observe.inits()
+    eq(len(boxes), n, "boxes")
+    have = [addresses(h, b.pid) for b in boxes]
+    eq(len({a["inet"] for a in have}), n, "IPv4 addresses")
+    eq(len({a["inet6"] for a in have}), n, "IPv6 addresses")
+
+
+# ------------------------------------------------------------ isolation
+
+def serving(h, session, port):
+    """A server in the box of a session; the box's own address."""
+    import subprocess
+    p = h.start(["nsenter", "-t", str(session.pid), "-n", "/usr/local/bin/answer", str(port)], stdout=subprocess.PIPE)
+    p.stdout.readline()
+    return addresses(h, session.pid)
+
+
+@test
+def boxes_do_not_reach_each_other_nor_the_host(h):
+    a, b = h.session("alice"), h.session("bob")
+    there = serving(h, b, 8080)
+    serve(h, None, 2049)
+    for address in there.values():
+        contains(ask(h, "alice", address, 8080, wait=0.5), "Error", f"another box at {address}")
+        eq(h.ssh("alice", f"ping -c1 -W1 {address} >/dev/null").code, 1, "ping to it")
+    for address in ("10.88.0.1", "fd00:88::1", HOST, HOST6):
+        for kind in ("tcp", "udp"):
+            contains(ask(h, "alice", address, 2049, kind, 1), "Error", f"the host at {address}")
+    eq(ask(h, "alice", OUTSIDE, 80), HOST, "the outside")
+
+
+@test
+def link_local_addresses_are_out_of_reach(h):
+    ip(h, "-n router address add 169.254.169.254/32 dev lo")
+    ip(h, "route add 169.254.169.254/32 via 198.51.100.1")
+    serve(h, "router", 8000)
+    contains(h.run("/usr/local/bin/ask tcp 169.254.169.254 8000").out, HOST, "from the host")
+    contains(ask(h, "alice", "169.254.169.254", 8000, wait=0.5), "Error", "from a box")
+    h.policy(policy("[user alice]\nnet = bridge\negress = 169.254.169.254\n"))
+    contains(ask(h, "alice", "169.254.169.254", 8000, wait=0.5), "Error", "although egress names it")
+
+
+# ------------------------------------------------------------ egress, publish, bandwidth
+
+@test
+def egress_none_and_a_list_hold(h):
+    h.policy(policy("[user alice]\nnet = bridge\negress = none\n" + SIX))
+    for address in (OUTSIDE, OUTSIDE6):
+        contains(ask(h, "alice", address, 80), "Error", "with none")
+    h.policy(policy(f"[user alice]\nnet = bridge\ndns = {OUTSIDE}\negress = dns, tcp/5000-5432 [2001:db8:2::/64]:udp/80\n" + SIX))
+    reached = {(kind, port, address): "Error" not in ask(h, "alice", address, port, kind, 1)
+               for kind in ("tcp", "udp") for port in (53, 80, 5432) for address in (OUTSIDE, OUTSIDE6)}
+    eq({what for what, yes in reached.items() if yes},
+       {("tcp", 53, OUTSIDE), ("udp", 53, OUTSIDE), ("tcp", 5432, OUTSIDE), ("tcp", 5432, OUTSIDE6), ("udp", 80, OUTSIDE6)},
+       "what can be reached")
+    eq(h.ssh("alice", f"ping -c1 -W1 {OUTSIDE} >/dev/null").code, 1, "ping")
+
+
+@test
+def an_entry_with_an_address_opens_a_service_of_the_host(h):
+    serve(h, None, 2049, 2050)
+    h.policy(policy("[user alice]\nnet = bridge\negress = 10.88.0.1:tcp/2049\n"))
+    eq(ask(h, "alice", "10.88.0.1", 2049), "10.88.0.2", "the service that is named")
+    contains(ask(h, "alice", "10.88.0.1", 2050, wait=1), "Error", "another")
+    contains(ask(h, "alice", OUTSIDE, 80, wait=1), "Error", "the outside")
+
+
+@test
+def sshds_own_forwards_reach_what_the_box_may_and_nothing_else(h):
+    h.policy(policy("[user alice]\nnet = bridge\negress = tcp/5432\n"))
+    serve(h, None, 2049)
+    eq(h.ssh("alice", options=[f"-W{OUTSIDE}:5432"]).out.strip().removeprefix("::ffff:"), HOST, "-W to what egress names")
+    for to in (f"{OUTSIDE}:80", f"{HOST}:2049", "127.0.0.1:2049"):
+        lacks(h.ssh("alice", options=["-W" + to]).out, ".", f"-W to {to}")
+
+
+@test
+def a_published_port_leads_into_the_box_from_outside_and_from_the_host(h):
+    h.policy(policy(f"[user alice]\nnet = bridge\npublish = 2222:22 8080:80/udp {HOST}:9000:90\negress = none\n" + SIX))
+    s = h.session("alice")
+    serving(h, s, 22), serving(h, s, 80), serving(h, s, 90)
+    out = lambda kind, host, port: h.run(["ip", "netns", "exec", "outside", "/usr/local/bin/ask", kind, host, str(port), "1"]).out
+    contains(out("tcp", HOST, 2222), OUTSIDE)
+    contains(out("tcp", HOST6, 2222), OUTSIDE6)
+    contains(out("udp", HOST, 8080), OUTSIDE)
+    contains(out("tcp", HOST, 9000), OUTSIDE)
+    contains(out("tcp", HOST6, 9000), "Error", "a port that is published at another address")
+    contains(out("tcp", HOST, 8080), "Error", "the same port by another protocol")
+    contains(h.run(f"/usr/local/bin/ask tcp {HOST} 2222").out, HOST, "from the host itself")
+    h.wait_until(lambda: s.close() is not None, 5, "logged out")
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    contains(out("tcp", HOST, 2222), "Error", "after the end of the box")
+
+
+@test
+def a_port_that_another_box_has_refuses_the_login(h):
+    h.policy(policy(f"[user alice]\nnet = bridge\npublish = 2222:22\n[user bob]\nnet = bridge\npublish = {HOST}:2222:22\n"))
+    s = h.session("alice")
+    r = h.ssh("bob", "true")
+    eq(r.code, 254, "the second")
+    contains(str(r), "port 2222/tcp of the host leads to box 1001-")
+    s.close()
+    h.wait_until(lambda: not observe.keepers(), 5, "the first box has ended")
+    eq(h.ssh("bob", "true").code, 0, "after the first has ended")
+
+
+PUSH = "import socket,sys,time; s=socket.create_connection((sys.argv[1],int(sys.argv[2]))); t=time.time(); n=0\n" \
+       "while time.time()-t<4: n+=s.send(bytes(16384))\ns.close(); print(n)"
+PULL = "import socket,sys,time; l=socket.create_server(('',int(sys.argv[1]))); print('ready',flush=True)\n" \
+       "c,_=l.accept(); t=time.time(); n=0\nwhile (d:=c.recv(65536)): n+=len(d)\nprint(n*8/(time.time()-t),flush=True)"
+
+
+@test
+def bandwidth_limits_both_directions(h):
+    import subprocess
+    h.policy(policy("[user alice]\nnet = bridge\nbandwidth = 4mbit/8mbit\npublish = 7000:7000\n"))
+    s = h.session("alice")
+    sink = h.start(["ip", "netns", "exec", "outside", "python3", "-c", PULL, "7000"], stdout=subprocess.PIPE)
+    sink.stdout.readline()
+    h.ssh("alice", f"python3 -c \"{PUSH}\" {OUTSIDE} 7000").check()
+    up = float(sink.stdout.readline())
+    inside = h.start(["nsenter", "-t", str(s.pid), "-n", "python3", "-c", PULL, "7000"], stdout=subprocess.PIPE)
+    inside.stdout.readline()
+    h.run(["ip", "netns", "exec", "outside", "python3", "-c", PUSH, HOST, "7000"]).check()
+    down = float(inside.stdout.readline())
+    assert 1e6 < up < 5.5e6, f"up: {up / 1e6:.1f} Mbit/s"
+    assert 4e6 < down < 10e6, f"down: {down / 1e6:.1f} Mbit/s"
+
+
+# ------------------------------------------------------------ join
+
+@test
+def a_namespace_of_the_administrator_can_be_joined(h):
+    ip(h, "netns add blue")
+    ip(h, "link add blue0 type veth peer name eth7 netns blue")
+    ip(h, "-n blue address add 10.7.0.2/24 dev eth7")
+    h.policy(policy("[user alice]\nnet = join:/run/netns/blue\n"))
+    out = h.ssh("alice", "ip -br address; ls /sys/class/net").check().out
+    contains(out, "10.7.0.2/24")
+    lacks(out, "uplink", "links")
+    s = h.session("alice")
+    eq(observe.ns_inode(s.pid, "net"), os.stat("/run/netns/blue").st_ino, "network namespace")
+    s.close()
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    contains(h.run("ip -n blue -br link").out, "eth7", "the namespace after the end")
+    ip(h, "link delete blue0")
+    h.policy(policy("[user alice]\nnet = join:/run/netns/none\n"))
+    r = h.ssh("alice", "true")
+    eq(r.code, 254, "a namespace that is not there")
+    contains(str(r), "the network namespace /run/netns/none")
+
+
+JOIN = policy("[user alice]\nnet = bridge\n[user bob]\nnet = join:alice\n" + SIX)
+
+
+@test
+def the_network_of_another_users_box_is_shared_also_by_name_of_localhost(h):
+    h.policy(JOIN)
+    a, b = h.session("alice"), h.session("bob")
+    eq(observe.ns_inode(b.pid, "net"), observe.ns_inode(a.pid, "net"), "network namespace")
+    for name in ("user", "mnt", "pid", "ipc", "uts", "cgroup"):
+        assert observe.ns_inode(b.pid, name) != observe.ns_inode(a.pid, name), name
+    serving(h, a, 8080)
+    eq(ask(h, "bob", "127.0.0.1", 8080), "127.0.0.1", "a server of the other box")
+    eq(ask(h, "bob", OUTSIDE, 80), HOST, "the outside")
+    eq(set(h.ssh("bob", "ls /sys/class/net").out.split()), {"eth0", "lo"}, "links in bob's /sys")
+
+
+@test
+def a_box_to_join_is_opened_stays_and_takes_its_guests_with_it(h):
+    h.policy(JOIN)
+    b = h.session("bob")
+    eq(len(observe.keepers()), 2, "boxes with bob's session alone")
+    a = h.session("alice")
+    eq(observe.ns_inode(b.pid, "net"), observe.ns_inode(a.pid, "net"), "network namespace")
+    a.close()
+    eq(ask(h, "bob", OUTSIDE, 80), HOST, "after alice has left")
+    b.close()
+    h.wait_until(lambda: not observe.keepers(), 5, "both boxes have ended")
+    b = h.session("bob")
+    h.run("nsbox stop alice").check()
+    h.wait_until(lambda: not observe.keepers() and not observe.boxed(), 5, "bob's box ended with alice's")
+
+
+@test
+def a_box_that_cannot_be_joined_refuses(h):
+    for key, sentence in (("join:bob", "net = join:bob: that is the user himself"),
+                          ("join:nobody-here", "net = join:nobody-here: there is no such user"),
+                          ("join:alice", "net = join:alice: that user's box has the host's network")):
+        h.policy(policy(f"[user alice]\nnet = host\n[user bob]\nnet = {key}\n"))
+        r = h.ssh("bob", "echo came-in")
+        eq(r.code, 254, f"exit code with {key}")
+        contains(str(r), sentence)
+    h.policy(policy("[user alice]\nnet = join:bob\n[user bob]\nnet = join:alice\n"))
+    eq(h.ssh("bob", "echo came-in").code, 254, "two that wait for each other")
+    h.wait_until(lambda: not observe.keepers(), 10, "nobody waits any more")
+
+
+@test
+def a_killed_keeper_leaves_no_guest(h):
+    h.policy(JOIN)
+    b = h.session("bob")
+    first = min(observe.keepers(), key=lambda k: k.pid)     # bob's: it started the other
+    observe.kill(first.pid)
+    h.wait_until(lambda: len(observe.keepers()) <= 1, 10, "one keeper at most")
+    h.wait_until(lambda: not observe.keepers(), 10, "and then none")
+
+
+# ------------------------------------------------------------ the end
+
+@test
+def after_a_killed_keeper_the_next_login_clears_up(h):
+    h.ssh("alice", "true").check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    before = rules(h)
+    s = h.session("alice")
+    observe.kill(observe.keepers()[0].pid)
+    h.wait_until(lambda: not observe.inits(), 5, "the box is dead")
+    assert rules(h) != before, "a killed keeper should leave something for this test"
+    h.ssh("alice", "true").check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the next box has ended")
+    h.wait_until(lambda: rules(h) == before, 5, f"all is as before: {before}")
+
+
+@test
+def a_network_that_cannot_be_made_refuses_and_leaves_nothing(h):
+    h.ssh("alice", "true").check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    before = rules(h)
+    os.rename("/usr/local/libexec/nsbox-net", "/usr/local/libexec/nsbox-net.away")
+    try:
+        r = h.ssh("alice", "echo came-in")
+        eq((r.code, r.out), (254, r.out.replace("came-in", "")), "without the program")
+        contains(str(r), "nsbox-net")
+        h.write("/usr/local/libexec/nsbox-net", "#!/bin/sh\nexit 1\n", 0o755)
+        contains(str(h.ssh("alice", "echo came-in")), "nsbox-net ended without an answer")
+    finally:
+        os.rename("/usr/local/libexec/nsbox-net.away", "/usr/local/libexec/nsbox-net")
+    h.ssh("alice", "true").check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    h.wait_until(lambda: rules(h) == before, 5, f"all is as before: {before}")
+
+
+@test(timeout=1800)
+def many_boxes_one_after_another_leave_no_more_than_one(h):
+    h.policy(policy("[user alice]\nnet = bridge\npublish = 2222:22\nbandwidth = 100mbit\n" + SIX))
+    h.run(["nsbox", "run", "alice", "--", "true"]).check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    before = rules(h)
+    for n in range(BOXES):
+        h.run(["nsbox", "run", "alice", "--", "true"]).check()
+    h.wait_until(lambda: not observe.keepers(), 10, "the last box has ended")
+    eq(rules(h), before, "rules, routes, neighbours and links")
+
+
+main(setup, before_each=forget)
