@@ -190,15 +190,16 @@ int nsbox_msg_recv(int sock, uint64_t deadline_ms, struct nsbox_packet *ret_pack
 		.msg_controllen = sizeof(control.buf),
 	};
 	ssize_t n;
-	int r;
+	int r, reset = 0;
 
 	ret_packet->n_fds = 0;
 	r = wait_readable(sock, deadline_ms, err);
 	if (r < 0)
 		return r;
+	/* ECONNRESET comes once, before what the other end said last, if it left with mail unread. */
 	do
 		n = recvmsg(sock, &mh, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || (errno == ECONNRESET && !reset++)));
 	if (n == 0 || (n < 0 && errno == ECONNRESET))
 		return nsbox_error_say(err, EPIPE, "the other end has closed the connection");
 	if (n < 0)

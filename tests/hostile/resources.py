@@ -114,10 +114,10 @@ def inodes_of_every_tmpfs(h):
 
 @test
 def inodes_taken_in_one_box_are_limited(h):
-    """As seen by who takes them: /dev/shm holds 8,192, and without the limit many more."""
+    """As seen by who takes them: /dev/shm, of 256M, holds 16,384, and without the limit many more."""
     def attack(h):
         with taken(h, "alice", "inodes", "20000", "/dev/shm") as alice:
-            return alice.count > 8192
+            return alice.count > 16384
     both(h, "inodes", attack)
     with taken(h, "alice", "inodes", "20000", "/dev/shm") as alice:
         eq(alice.why, "ENOSPC", "the end of it")

@@ -90,6 +90,24 @@ static void silence(void)
 	   "without a signal");
 }
 
+/* Init refuses while the keeper's next message is on its way: that is the sentence to hear. */
+static void last_words(void)
+{
+	struct nsbox_msg msg = { .type = NSBOX_MSG_REFUSE };
+	int ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return;
+	(void)nsbox_error_say(&msg.u.error, ELOOP, "no");
+	OK(nsbox_msg_send_type(ends[1], NSBOX_MSG_SETTLE, NULL) == 0, "a message that is never read");
+	OK(nsbox_msg_send(ends[0], &msg, NULL, 0, NULL) == 0, "last words");
+	(void)nsbox_close(ends[0]);
+	OK(nsbox_msg_recv(ends[1], soon(), &in, &err) == 0 && in.msg.type == NSBOX_MSG_REFUSE &&
+	   strcmp(in.msg.u.error.msg, "no") == 0, "last words are heard");
+	OK(nsbox_msg_recv(ends[1], soon(), &in, &err) == -EPIPE, "after them comes the end");
+	(void)nsbox_close(ends[1]);
+}
+
 int main(void)
 {
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -98,5 +116,6 @@ int main(void)
 	malformed();
 	unterminated();
 	silence();
+	last_words();
 	return test_done();
 }
