@@ -63,7 +63,7 @@ def every_error_is_found_with_file_line_and_what_to_write(h):
     del found["warning", "users.d/not-yet.conf", None]
     contains(found["error", "nsbox.conf", 8], "did you mean hostname?")
     contains(found["error", "nsbox.conf", 9], "write a number from 10")
-    contains(found["error", "nsbox.conf.d/10.conf", 2], "write none or host")
+    contains(found["error", "nsbox.conf.d/10.conf", 2], "write none, host, bridge")
     contains(found["error", "users.d/carol.conf", 1], "this file is about carol")
     eq(len(found), 5, f"findings: {found}")
     r = h.run(["nsbox", "check"])
