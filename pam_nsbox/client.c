@@ -6,7 +6,7 @@
 #include "caller.h"
 #include "cleanup.h"
 #include "join.h"
-#include "spawn.h"
+#include "spawn_keeper.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,6 +2,7 @@
 /* The mounted cgroup hierarchies: see hierarchy.h. */
 #include "hierarchy.h"
 #include "cleanup.h"
+#include "file.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -62,6 +63,22 @@ bool nsbox_hierarchy_has(const struct nsbox_hierarchy *h, const char *controller
 		return false;
 	(void)snprintf(word, sizeof(word), ",%s,", controller);
 	return strstr(h->options, word) != NULL;
+}
+
+bool nsbox_hierarchy_offers(const struct nsbox_hierarchy *h, const char *controller)
+{
+	char path[512], text[256], word[32];
+
+	if (!h->v2)
+		return nsbox_hierarchy_has(h, controller);
+	(void)snprintf(path, sizeof(path), "%s/cgroup.controllers", h->mount);
+	text[0] = ' ';
+	if (nsbox_file_read(path, text + 1, sizeof(text) - 2, NULL) < 0)
+		return false;
+	text[strcspn(text, "\n")] = '\0';
+	strcat(text, " ");
+	(void)snprintf(word, sizeof(word), " %s ", controller);
+	return strstr(text, word) != NULL;
 }
 
 /* Is "id:controllers:path" the line of @h? Returns the path or NULL. */

@@ -32,6 +32,9 @@ int nsbox_hierarchies_read(struct nsbox_hierarchy ret[NSBOX_HIERARCHIES_MAX], si
 /* Is @controller ("pids", "name=systemd") on this v1 hierarchy? */
 bool nsbox_hierarchy_has(const struct nsbox_hierarchy *h, const char *controller);
 
+/* The same on either: a v2 hierarchy says at its top what it offers (cgroup.controllers). */
+bool nsbox_hierarchy_offers(const struct nsbox_hierarchy *h, const char *controller);
+
 /*
  * The cgroup of process @pid (0: the caller itself) in @h, as a path below the
  * file system root. Returns 0; -ENOENT if it lies outside what is mounted.

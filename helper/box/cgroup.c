@@ -32,26 +32,6 @@ static void find_base(const struct nsbox_hierarchy *h, char *ret, size_t size)
 			(void)snprintf(ret, size, "%s", path);
 }
 
-/* Does the v2 hierarchy offer @controller at its top? */
-static bool v2_offers(const struct nsbox_hierarchy *h, const char *controller)
-{
-	char path[512], text[256], word[32];
-
-	(void)snprintf(path, sizeof(path), "%s/cgroup.controllers", h->mount);
-	text[0] = ' ';
-	if (nsbox_file_read(path, text + 1, sizeof(text) - 2, NULL) < 0)
-		return false;
-	text[strcspn(text, "\n")] = '\0';
-	strcat(text, " ");
-	(void)snprintf(word, sizeof(word), " %s ", controller);
-	return strstr(text, word) != NULL;
-}
-
-static bool offers(const struct nsbox_hierarchy *h, const char *controller)
-{
-	return h->v2 ? v2_offers(h, controller) : nsbox_hierarchy_has(h, controller);
-}
-
 /* The hierarchies that carry a controller of ours, with the box's path on each. */
 static int survey(const char *name, struct nsbox_cgroup *ret, struct nsbox_error *err)
 {
@@ -66,9 +46,9 @@ static int survey(const char *name, struct nsbox_cgroup *ret, struct nsbox_error
 	for (size_t i = 0; i < n; i++) {
 		struct nsbox_cgroup_dir *d = &ret->dirs[ret->n];
 
-		d->pids = offers(&list[i], "pids");
-		d->cpu = offers(&list[i], "cpu");
-		d->memory = offers(&list[i], "memory");
+		d->pids = nsbox_hierarchy_offers(&list[i], "pids");
+		d->cpu = nsbox_hierarchy_offers(&list[i], "cpu");
+		d->memory = nsbox_hierarchy_offers(&list[i], "memory");
 		/* On v2 every cgroup can be frozen. */
 		d->freezer = list[i].v2 ? d->pids : nsbox_hierarchy_has(&list[i], "freezer");
 		if (!d->pids && !d->cpu && !d->memory && !d->freezer)
@@ -522,15 +502,15 @@ static int offer_on(const struct nsbox_hierarchy *h, FILE *out, struct nsbox_err
 
 	if (r < 0 || strcmp(d.base + strlen(h->mount), "/") == 0)
 		return r;
-	d.cpu = offers(h, "cpu");
-	d.memory = offers(h, "memory");
+	d.cpu = nsbox_hierarchy_offers(h, "cpu");
+	d.memory = nsbox_hierarchy_offers(h, "memory");
 	(void)snprintf(hold, sizeof(hold), "%s/hold", d.base);
 	r = make_dir(hold, err);
 	if (r == 0) {
 		strcat(hold, "/cgroup.procs");
 		r = nsbox_file_write(hold, "0", err);
 	}
-	if (r == 0 && h->v2 && offers(h, "pids"))
+	if (r == 0 && h->v2 && nsbox_hierarchy_offers(h, "pids"))
 		r = enable_for_children(d.base, &d, false, err);
 	if (r == 0)
 		(void)fprintf(out, "%s %s\n", h->mount, d.base);

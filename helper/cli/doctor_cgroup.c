@@ -8,21 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool offers(const struct nsbox_hierarchy *h, const char *controller)
-{
-	char path[192], text[256] = " ", word[32];
-
-	if (!h->v2)
-		return nsbox_hierarchy_has(h, controller);
-	(void)snprintf(path, sizeof(path), "%s/cgroup.controllers", h->mount);
-	if (nsbox_file_read(path, text + 1, sizeof(text) - 2, NULL) < 0)
-		return false;
-	text[strcspn(text, "\n")] = '\0';
-	strcat(text, " ");
-	(void)snprintf(word, sizeof(word), " %s ", controller);
-	return strstr(text, word) != NULL;
-}
-
 /* Does a mount of cgroup2 have the option? */
 static bool has_favordynmods(void)
 {
@@ -47,7 +32,7 @@ static void check_controllers(struct nsbox_doctor *d, const struct nsbox_hierarc
 		bool there = false;
 
 		for (size_t j = 0; j < n; j++)
-			there |= offers(&list[j], all[i].name);
+			there |= nsbox_hierarchy_offers(&list[j], all[i].name);
 		if (there) {
 			nsbox_find(d, NSBOX_OK, "cgroup.controller", "%s: there", all[i].name);
 			continue;

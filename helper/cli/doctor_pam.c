@@ -6,35 +6,64 @@
 #include "install.h"
 #include "pamd.h"
 
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define SSHD "/usr/sbin/sshd"
 
+/* Starts sshd -T, without a shell. Returns what it says, errors too, or NULL; @ret_pid is to be waited for. */
+static FILE *ask_sshd(pid_t *ret_pid)
+{
+	char *const argv[] = { (char *)(uintptr_t)SSHD, (char *)(uintptr_t)"-T", NULL };
+	cleanup_close int read_end = -EBADF, write_end = -EBADF;
+	posix_spawn_file_actions_t actions;
+	int ends[2], r;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return NULL;
+	read_end = ends[0];
+	write_end = ends[1];
+	r = posix_spawn_file_actions_init(&actions);
+	if (r != 0)
+		return NULL;
+	r = posix_spawn_file_actions_adddup2(&actions, write_end, STDOUT_FILENO);
+	if (r == 0)
+		r = posix_spawn_file_actions_adddup2(&actions, write_end, STDERR_FILENO);
+	if (r == 0)
+		r = posix_spawn(ret_pid, SSHD, &actions, NULL, argv, environ);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	return r == 0 ? fdopen(take_fd(&read_end), "r") : NULL;
+}
+
 static void check_sshd(struct nsbox_doctor *d)
 {
+	cleanup_fclose FILE *f = NULL;
 	cleanup_free char *line = NULL;
 	bool answered = false, use = false;
 	size_t size = 0;
-	FILE *f;
+	pid_t pid;
 
 	if (access(SSHD, X_OK) < 0) {
 		nsbox_find(d, NSBOX_OK, "sshd.usepam", "there is no " SSHD);
 		return;
 	}
-	f = popen(SSHD " -T 2>&1", "re");
+	f = ask_sshd(&pid);
 	while (f && getline(&line, &size, f) >= 0) {
 		line[strcspn(line, "\n")] = '\0';
 		answered |= strncasecmp(line, "usepam ", 7) == 0;
 		use |= strcasecmp(line, "usepam yes") == 0;
 	}
 	if (f)
-		(void)pclose(f);
+		(void)waitpid(pid, NULL, 0);
 	if (!answered) {
 		nsbox_find(d, NSBOX_WARNING, "sshd.usepam", SSHD " -T does not answer: %.120s",
-			   line ? line : "it says nothing");
+			   line && *line ? line : "it says nothing");
 		nsbox_find_fix(d, "sshd -t");
 	} else {
 		nsbox_find(d, use ? NSBOX_OK : NSBOX_ERROR, "sshd.usepam", "UsePAM %s",

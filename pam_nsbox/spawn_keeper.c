@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Starting a keeper: see spawn.h. */
-#include "spawn.h"
+/* Starting a keeper: see spawn_keeper.h. */
+#include "spawn_keeper.h"
 #include "cleanup.h"
 #include "proto.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Starting a keeper from inside a caller that must not notice. */
-#ifndef NSBOX_SPAWN_H
-#define NSBOX_SPAWN_H
+#ifndef NSBOX_SPAWN_KEEPER_H
+#define NSBOX_SPAWN_KEEPER_H
 
 #include "error.h"
 
