@@ -272,5 +272,5 @@ if __name__ == "__main__":
         print("ok 1 - a package is made # SKIP mmdebstrap or debhelper is not installed\n1..1")
         sys.exit(0)
     prepare()
-    TAR = open(root.archive(), "rb")      # the throwaway host has another /var
+    TAR = open(root.archive(WORK + "/package.deb"), "rb")      # the throwaway host has another /var
     main(setup)

@@ -22,8 +22,8 @@ import image
 import throwaway
 
 SUITE = "bookworm"
-PACKAGES = ["cron", "libpam-modules", "libpam-runtime", "libseccomp2", "login", "openssh-client",
-            "openssh-server", "passwd", "procps", "python3-minimal", "sudo", "util-linux"]
+PACKAGES = ["cron", "libpam-modules", "libpam-runtime", "login", "openssh-client", "openssh-server", "passwd",
+            "procps", "python3-minimal", "sudo", "util-linux"]
 
 # pid 1: reaps whatever loses its parent.
 REAPER = """
@@ -46,9 +46,16 @@ exec /usr/bin/python3 -c "$2"
 """
 
 
-def archive(suite=SUITE):
-    """The path of the archive; makes it if need be."""
-    key = hashlib.sha256("\\0".join([suite, *PACKAGES]).encode()).hexdigest()[:16]
+def depends(deb):
+    """The names of what a package depends on, the first of alternatives."""
+    field = subprocess.run(["dpkg-deb", "--field", deb, "Depends"], check=True, stdout=subprocess.PIPE, text=True)
+    return {clause.split("|")[0].split("(")[0].strip() for clause in field.stdout.split(",")}
+
+
+def archive(deb, suite=SUITE):
+    """The path of the archive of a root where `deb` can be installed; makes it if need be."""
+    packages = sorted({*PACKAGES, *depends(deb)})
+    key = hashlib.sha256("\\0".join([suite, *packages]).encode()).hexdigest()[:16]
     base = image.cache_dir()
     path = os.path.join(base, f"package-{suite}-{key}.tar")
     os.makedirs(base, exist_ok=True)
@@ -58,7 +65,7 @@ def archive(suite=SUITE):
             print(f"# making the {suite} root, once", file=sys.stderr)
             with tempfile.TemporaryDirectory(dir=base) as tmp:
                 cmd = ["mmdebstrap", "--quiet", "--mode=root", "--format=tar", "--variant=minbase",
-                       "--include=" + ",".join(PACKAGES), "--dpkgopt=path-exclude=/usr/share/doc/*"]
+                       "--include=" + ",".join(packages), "--dpkgopt=path-exclude=/usr/share/doc/*"]
                 cmd += ["--aptopt=" + option for option in image.apt_options()]
                 subprocess.run(cmd + [suite, tmp + "/root.tar"] + image.apt_sources(suite), check=True,
                                env=dict(os.environ, DEBIAN_FRONTEND="noninteractive", LC_ALL="C.UTF-8"),
@@ -107,4 +114,4 @@ class Root:
 
 
 if __name__ == "__main__":
-    print(archive(*sys.argv[1:2]))
+    print(archive(*sys.argv[1:]))
