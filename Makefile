@@ -62,7 +62,10 @@ SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c pam_nsbox/hierarchy
 GUEST := pam_nsbox/client.c pam_nsbox/caller.c pam_nsbox/join.c pam_nsbox/spawn_keeper.c
 KEEPER := $(SHARED) $(GUEST) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildcard helper/keeper/*.c)
 NET := pam_nsbox/error.c $(LIB) $(wildcard helper/net/*.c)
-CLI := $(CLIENT) $(addprefix helper/box/,idmap.c tree.c userns.c) $(wildcard helper/cli/*.c)
+# explain and doctor ask the kernel by the keeper's own code.
+ASKS := $(addprefix helper/box/,idmap.c plan.c tree.c userns.c) \
+	$(addprefix helper/keeper/,idmapped.c image.c notes.c places.c)
+CLI := $(CLIENT) $(ASKS) $(wildcard helper/cli/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 

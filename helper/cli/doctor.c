@@ -113,6 +113,7 @@ int nsbox_cli_doctor(int argc, char **argv)
 	if (argc != 1 && !json)
 		return nsbox_cli_usage("doctor [--json]");
 	nsbox_doctor_kernel(&d);
+	nsbox_doctor_idmap(&d);
 	nsbox_doctor_cgroup(&d);
 	nsbox_doctor_files(&d);
 	nsbox_doctor_pam(&d);

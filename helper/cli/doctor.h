@@ -4,6 +4,7 @@
  *
  *   doctor.c          the verb, the findings, how they are printed
  *   doctor_kernel.c   what this kernel can do, tried out; sysctls
+ *   doctor_idmap.c    which of the file systems below boxes have idmapped mounts
  *   doctor_cgroup.c   cgroup layout and controllers
  *   doctor_files.c    the policy, the keeper, owners and modes
  *   doctor_pam.c      sshd, and the session stack of every service
@@ -40,6 +41,12 @@ void nsbox_find_fix(struct nsbox_doctor *d, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 void nsbox_doctor_kernel(struct nsbox_doctor *d);
+/* Runs @probe in a child, which leaves nothing. Returns 0, or the errno that it ended with. */
+int nsbox_doctor_try(int (*probe)(const char *), const char *arg);
+
+void nsbox_doctor_idmap(struct nsbox_doctor *d);
+/* Where boxed users' homes are: said once for each directory. */
+void nsbox_doctor_idmap_homes(struct nsbox_doctor *d, const char *parent);
 void nsbox_doctor_cgroup(struct nsbox_doctor *d);
 void nsbox_doctor_files(struct nsbox_doctor *d);
 void nsbox_doctor_pam(struct nsbox_doctor *d);	/* before around: says what is enabled */

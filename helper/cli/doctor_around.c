@@ -19,13 +19,15 @@
 #define LINGER "/var/lib/systemd/linger"
 #define CRONTABS "/var/spool/cron/crontabs"
 
-enum { USERS_MAX = 20000 };
+enum { USERS_MAX = 20000, HOMES_MAX = 16 };
 
 struct around {
 	struct nsbox_doctor *doctor;
 	const struct nsbox_policy *policy;
 	size_t boxed, users;
 	bool cron_outside, at_outside, has_mta;
+	char *homes[HOMES_MAX];		/* the directories that boxed users' homes are in */
+	size_t n_homes;
 };
 
 static bool exists(const char *dir, const char *name)
@@ -99,6 +101,30 @@ static void check_files(struct around *a, const struct nsbox_subject *s)
 	}
 }
 
+/* /home is looked at in any case. */
+static void check_home(struct around *a, const struct nsbox_subject *s,
+		       const struct nsbox_decision *decision)
+{
+	const char *home = decision->home == NSBOX_HOME_DIR ? decision->home_dir : s->home;
+	const char *slash = home ? strrchr(home, '/') : NULL;
+	char *parent;
+
+	if (!slash || slash == home || decision->home == NSBOX_HOME_NONE ||
+	    decision->home == NSBOX_HOME_TMPFS || a->n_homes == HOMES_MAX)
+		return;
+	parent = strndup(home, (size_t)(slash - home));
+	for (size_t i = 0; parent && i < a->n_homes; i++)
+		if (strcmp(a->homes[i], parent) == 0) {
+			free(parent);
+			return;
+		}
+	if (!parent)
+		return;
+	a->homes[a->n_homes++] = parent;
+	if (strcmp(parent, "/home") != 0)
+		nsbox_doctor_idmap_homes(a->doctor, parent);
+}
+
 static void check_user(struct around *a, const char *name)
 {
 	struct nsbox_identity id cleanup_identity = { .alias = NULL };
@@ -111,6 +137,7 @@ static void check_user(struct around *a, const char *name)
 		a->boxed++;
 		check_groups(a, &id.subject);
 		check_files(a, &id.subject);
+		check_home(a, &id.subject, &decision);
 		if (decision.net == NSBOX_NET_HOST) {
 			nsbox_find(a->doctor, NSBOX_WARNING, "around.net", "%s has the host's network: "
 				   "he reaches what listens on 127.0.0.1 and on abstract sockets, ssh "
@@ -184,4 +211,6 @@ void nsbox_doctor_around(struct nsbox_doctor *d)
 	check_user_manager(&a);
 	check_users(&a);
 	nsbox_policy_free(policy);
+	for (size_t i = 0; i < a.n_homes; i++)
+		free(a.homes[i]);
 }

@@ -6,32 +6,22 @@
 #include "doctor.h"
 #include "cleanup.h"
 #include "file.h"
-#include "idmap.h"
-#include "tree.h"
-#include "userns.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/mount.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* tree.h's attributes without sys/mount.h, which clashes with linux/mount.h. */
-extern int mount(const char *, const char *, const char *, unsigned long, const void *);
-#define MS_REC_PRIVATE (16384UL | (1UL << 18))
-
-enum { PROBE_FIRST_ID = 524288 };
-
-/* Runs @probe in a child. Returns 0, or the errno that it ended with. */
-static int try_in_child(int (*probe)(const char *), const char *arg)
+int nsbox_doctor_try(int (*probe)(const char *), const char *arg)
 {
 	int status;
 	pid_t pid = fork();
@@ -53,27 +43,8 @@ static int probe_namespace(const char *flag)
 
 static int private_mounts(void)
 {
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC_PRIVATE, NULL) < 0)
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return errno;
-	return 0;
-}
-
-static const struct nsbox_id_map probe_map = {
-	.n = 1, .e = { { .inside = 0, .outside = PROBE_FIRST_ID, .count = NSBOX_BLOCK_LOW } },
-};
-
-static int probe_idmap(const char *path)
-{
-	cleanup_close int fd = -EBADF, tree = -EBADF, userns = -EBADF;
-	struct nsbox_error err = { .code = private_mounts() };
-
-	if (err.code)
-		return err.code;
-	if ((fd = nsbox_open_trusted(path, &err)) < 0 ||
-	    (tree = nsbox_tree_clone(fd, false, MOUNT_ATTR_NOSUID, &err)) < 0 ||
-	    (userns = nsbox_userns_for_mounts(&probe_map, &probe_map, &err)) < 0 ||
-	    nsbox_tree_idmap(tree, false, userns, &err) < 0)
-		return err.code;
 	return 0;
 }
 
@@ -163,7 +134,7 @@ static void check_namespaces(struct nsbox_doctor *d)
 		int r;
 
 		(void)snprintf(flag, sizeof(flag), "%d", all[i].flag);
-		r = try_in_child(probe_namespace, flag);
+		r = nsbox_doctor_try(probe_namespace, flag);
 		if (r == 0)
 			continue;
 		good = false;
@@ -190,7 +161,7 @@ static void check_calls(struct nsbox_doctor *d)
 	};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
-		int r = try_in_child(all[i].probe, "");
+		int r = nsbox_doctor_try(all[i].probe, "");
 
 		nsbox_find(d, r ? NSBOX_ERROR : NSBOX_OK, all[i].check, "%s: %s", all[i].what,
 			   r ? strerror(r) : "there");
@@ -199,25 +170,10 @@ static void check_calls(struct nsbox_doctor *d)
 	}
 }
 
-static void check_mounts(struct nsbox_doctor *d)
+static void check_overlay(struct nsbox_doctor *d)
 {
-	static const char *const trees[] = { "/usr", "/home" };
-	int r;
+	int r = nsbox_doctor_try(probe_overlay, "/mnt");
 
-	for (size_t i = 0; i < sizeof(trees) / sizeof(trees[0]); i++) {
-		r = try_in_child(probe_idmap, trees[i]);
-		if (r == 0) {
-			nsbox_find(d, NSBOX_OK, "kernel.idmap", "%s has idmapped mounts", trees[i]);
-			continue;
-		}
-		nsbox_find(d, NSBOX_WARNING, "kernel.idmap", "no idmapped mount of the file system of "
-			   "%s can be made (%s): %s", trees[i], strerror(r),
-			   i == 0 ? "files in it belong to nobody in a box, where root should own them" :
-				    "boxes get idmap = keep, and not with net = host");
-		nsbox_find_fix(d, i == 0 ? "move /usr to ext4, xfs or btrfs" :
-					   "move /home to ext4, xfs or btrfs, or write idmap = keep");
-	}
-	r = try_in_child(probe_overlay, "/mnt");
 	nsbox_find(d, r ? NSBOX_WARNING : NSBOX_OK, "kernel.overlay", "overlay with userxattr%s%s",
 		   r ? ": " : ": there", r ? strerror(r) : "");
 	if (r)
@@ -265,6 +221,6 @@ void nsbox_doctor_kernel(struct nsbox_doctor *d)
 	check_version(d);
 	check_namespaces(d);
 	check_calls(d);
-	check_mounts(d);
+	check_overlay(d);
 	check_sysctls(d);
 }

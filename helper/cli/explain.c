@@ -4,22 +4,95 @@
  *
  * With --json one object: "user", "uid", "service", "action", "would" (what
  * log_only keeps from happening, else as "action"), "reason", "deny_message"
- * (or null) and "keys", an object with for each key "value" and "from", and
- * "over", what that beat, or null. "from" and "over" have "file" and "line",
- * null where there is none, and "section". If the policy refuses the user:
- * "user", "service" and "error" instead, and exit status 1.
+ * (or null), "keys", an object with for each key "value" and "from", and
+ * "over", what that beat, or null, and "machine". "from" and "over" have "file"
+ * and "line", null where there is none, and "section". "machine" is null if
+ * there is no box; else it has "idmap", what that comes to on this machine
+ * ("shift", "keep" or null), "why", "notes", a list of what the log will say
+ * beside, and "error", the sentence that a login would be refused with, or null.
+ * If the policy refuses the user: "user", "service" and "error" instead, and
+ * exit status 1.
  */
 #include "cli.h"
+#include "idmapped.h"
 #include "identity.h"
 #include "json.h"
 #include "policy.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const actions[] = {
 	[NSBOX_ACTION_PASS] = "pass", [NSBOX_ACTION_BOX] = "box", [NSBOX_ACTION_DENY] = "deny",
 };
+
+/* What the machine makes of a decision. */
+struct machine {
+	bool has_box, asked, known;	/* known: the kernel was asked, and a box can be */
+	struct nsbox_idmapped idmapped;
+	const char *why;	/* idmap is what it is; or "" */
+	size_t first;		/* of the notes, that are not why */
+	struct nsbox_error err;
+};
+
+static void ask_machine(const struct nsbox_subject *subject, const struct nsbox_decision *d,
+			struct machine *m)
+{
+	m->has_box = d->would == NSBOX_ACTION_BOX && !d->unfit;
+	if (!m->has_box)
+		return;
+	if (geteuid() != 0) {
+		(void)nsbox_error_say(&m->err, EPERM, "only root can ask the kernel what idmap is "
+				      "to be");
+		return;
+	}
+	m->asked = true;
+	(void)signal(SIGCHLD, SIG_IGN);		/* userns.h */
+	m->known = nsbox_idmapped_ask(subject, d, &m->idmapped, &m->err) == 0;
+	if (d->idmap != NSBOX_IDMAP_AUTO) {
+		m->why = m->idmapped.keep ? "idmap = keep, as the policy says" :
+					    "idmap = shift, as the policy says";
+	} else if (m->known && m->idmapped.keep && m->idmapped.notes.n_lines) {
+		m->why = m->idmapped.notes.lines[0];
+		m->first = 1;
+	} else {
+		m->why = "idmap = shift, since no file system that the box writes to is without "
+			 "idmapped mounts";
+	}
+}
+
+static void print_machine(const struct machine *m)
+{
+	if (!m->has_box)
+		return;
+	(void)printf("on this machine:\n");
+	if (m->known)
+		(void)printf("  %s\n", m->why);
+	else
+		(void)printf("  %s%s\n", m->asked ? "refused: " : "", m->err.msg);
+	for (size_t i = m->first; m->known && i < m->idmapped.notes.n_lines; i++)
+		(void)printf("  %s\n", m->idmapped.notes.lines[i]);
+}
+
+static void json_machine(struct nsbox_json *json, const struct machine *m)
+{
+	if (!m->has_box) {
+		nsbox_json_string(json, "machine", NULL);
+		return;
+	}
+	nsbox_json_open(json, "machine", '{');
+	nsbox_json_string(json, "idmap", !m->known ? NULL : m->idmapped.keep ? "keep" : "shift");
+	nsbox_json_string(json, "why", m->known ? m->why : NULL);
+	nsbox_json_open(json, "notes", '[');
+	for (size_t i = m->first; m->known && i < m->idmapped.notes.n_lines; i++)
+		nsbox_json_string(json, NULL, m->idmapped.notes.lines[i]);
+	nsbox_json_close(json, ']');
+	nsbox_json_string(json, "error", m->known ? NULL : m->err.msg);
+	nsbox_json_close(json, '}');
+}
 
 static void print_origin(const struct nsbox_origin *o)
 {
@@ -32,7 +105,7 @@ static void print_origin(const struct nsbox_origin *o)
 }
 
 static void print_decision(const struct nsbox_subject *subject, const char *service,
-			   const struct nsbox_decision *d)
+			   const struct nsbox_decision *d, const struct machine *m)
 {
 	(void)printf("%s (uid %u) through %s: %s (%s)\n", subject->name, subject->uid, service,
 		     actions[d->action], d->reason);
@@ -46,6 +119,7 @@ static void print_decision(const struct nsbox_subject *subject, const char *serv
 		}
 		(void)putchar('\n');
 	}
+	print_machine(m);
 }
 
 static void json_origin(struct nsbox_json *json, const char *name, const struct nsbox_origin *o)
@@ -65,7 +139,7 @@ static void json_origin(struct nsbox_json *json, const char *name, const struct 
 }
 
 static void json_decision(const struct nsbox_subject *subject, const char *service,
-			  const struct nsbox_decision *d)
+			  const struct nsbox_decision *d, const struct machine *m)
 {
 	struct nsbox_json json = { .depth = 0 };
 
@@ -86,6 +160,7 @@ static void json_decision(const struct nsbox_subject *subject, const char *servi
 		nsbox_json_close(&json, '}');
 	}
 	nsbox_json_close(&json, '}');
+	json_machine(&json, m);
 	nsbox_json_close(&json, '}');
 }
 
@@ -107,6 +182,7 @@ static int refused(const char *user, const char *service, bool as_json,
 static int explain(const char *user, const char *service, bool as_json)
 {
 	struct nsbox_identity id cleanup_identity = { .alias = NULL };
+	struct machine machine = { .why = "" };
 	struct nsbox_policy *policy;
 	struct nsbox_decision d;
 	struct nsbox_error err;
@@ -119,7 +195,9 @@ static int explain(const char *user, const char *service, bool as_json)
 	nsbox_policy_free(policy);
 	if (r < 0)
 		return refused(user, service, as_json, &err);
-	(as_json ? json_decision : print_decision)(&id.subject, service, &d);
+	ask_machine(&id.subject, &d, &machine);
+	(as_json ? json_decision : print_decision)(&id.subject, service, &d, &machine);
+	nsbox_notes_drop(&machine.idmapped.notes);
 	nsbox_decision_free(&d);
 	return 0;
 }

@@ -162,7 +162,7 @@ static int shift_trees(struct nsbox_box *box, struct making *m, struct nsbox_err
 
 	if (userns < 0)
 		return userns;
-	return nsbox_lend_shift(&m->lent, userns, &box->idmapped_usr, err);
+	return nsbox_lend_shift(&m->lent, userns, err);
 }
 
 static int make_cgroup(struct nsbox_box *box, struct making *m, struct nsbox_error *err)

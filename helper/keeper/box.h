@@ -48,7 +48,6 @@ struct nsbox_box {
 	struct nsbox_network_run network;
 	struct nsbox_guest guest;	/* net = join:USER */
 	int netns;		/* net = join: the namespace; else -EBADF */
-	bool idmapped_usr;		/* else /usr belongs to nobody in the box */
 	struct nsbox_upper upper;	/* with a root that can be written */
 	char notice[NSBOX_ERROR_MAX];	/* one sentence for the user; "": none */
 	struct nsbox_notes notes;	/* to be logged once somebody is in */

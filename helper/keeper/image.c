@@ -208,3 +208,9 @@ int nsbox_image_refuse_idmap(int tree, struct nsbox_error *err)
 	return nsbox_error_say(err, EINVAL, "the file system of the rootfs image has no idmapped "
 			       "mounts: move it to ext4, xfs or btrfs");
 }
+
+int nsbox_image_refuse_layers(struct nsbox_error *err)
+{
+	return nsbox_error_say(err, EINVAL, "the file system of /var/lib/nsbox has no idmapped "
+			       "mounts: put it on ext4, xfs or btrfs");
+}

@@ -27,5 +27,7 @@ int nsbox_image_identify(const char *path, char *ret, size_t size, struct nsbox_
 
 /* The reason why the ids of the image @tree cannot be mapped. Returns -EINVAL. */
 int nsbox_image_refuse_idmap(int tree, struct nsbox_error *err);
+/* The same of the layers that are written to. */
+int nsbox_image_refuse_layers(struct nsbox_error *err);
 
 #endif

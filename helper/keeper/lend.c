@@ -4,6 +4,7 @@
 #include "cleanup.h"
 #include "device.h"
 #include "etc.h"
+#include "idmapped.h"
 #include "image.h"
 #include "places.h"
 #include "request.h"
@@ -285,23 +286,24 @@ int nsbox_lend(const struct nsbox_subject *subject, const struct nsbox_decision 
 	return r < 0 ? r : nsbox_plan_check(&ret->mounts, err);
 }
 
-int nsbox_lend_shift(struct nsbox_lent *lent, int userns, bool *ret_mapped,
-		     struct nsbox_error *err)
+int nsbox_lend_shift(struct nsbox_lent *lent, int userns, struct nsbox_error *err)
 {
-	*ret_mapped = true;
+	bool mapped = true;
+
 	for (unsigned int i = 0; i < lent->n_shifted; i++) {
 		int r = nsbox_tree_idmap(lent->shifted[i], true, userns, err);
 
 		if (r == -EINVAL && lent->content.image < 0)
-			*ret_mapped = false;	/* rootfs = host works without: it is only read */
+			mapped = false;	/* rootfs = host works without: it is only read */
 		else if (r == -EINVAL && lent->shifted[i] == lent->content.layers)
-			return nsbox_error_say(err, EINVAL, "the file system of /var/lib/nsbox has no "
-					       "idmapped mounts: put it on ext4, xfs or btrfs");
+			return nsbox_image_refuse_layers(err);
 		else if (r == -EINVAL)
 			return nsbox_image_refuse_idmap(lent->shifted[i], err);
 		else if (r < 0)
 			return r;
 	}
+	if (!mapped)
+		nsbox_note_unmapped_usr(&lent->notes);
 	return 0;
 }
 

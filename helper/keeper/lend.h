@@ -31,9 +31,8 @@ int nsbox_lend(const struct nsbox_subject *subject, const struct nsbox_decision 
 	       uint32_t base, int netns, struct nsbox_ids *ids, struct nsbox_lent *ret,
 	       struct nsbox_error *err);
 
-/* Maps the shifted trees by @userns. *ret_mapped: did all file systems take it? */
-int nsbox_lend_shift(struct nsbox_lent *lent, int userns, bool *ret_mapped,
-		     struct nsbox_error *err);
+/* Maps the shifted trees by @userns. That the host's /usr does not take it is noted. */
+int nsbox_lend_shift(struct nsbox_lent *lent, int userns, struct nsbox_error *err);
 
 void nsbox_lent_drop(struct nsbox_lent *lent);
 

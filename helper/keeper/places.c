@@ -104,12 +104,15 @@ static int check_source(const struct nsbox_bind *bind, int fd, const struct stat
 	return 0;
 }
 
-/* Gives the data map to @tree. WANTS_KEEP if its file system cannot. */
-static int map_tree(const struct nsbox_places *p, int tree, struct nsbox_error *err)
+/* Gives the data map to @tree, which is at @path. WANTS_KEEP if its file system cannot. */
+static int map_tree(struct nsbox_places *p, const char *path, int tree, struct nsbox_error *err)
 {
 	int r = p->data_userns < 0 ? 0 : nsbox_tree_idmap(tree, false, p->data_userns, err);
 
-	return r == -EINVAL ? WANTS_KEEP : r;
+	if (r != -EINVAL)
+		return r;
+	p->unmapped = path;
+	return WANTS_KEEP;
 }
 
 /* May the box do without id maps instead? With the host's network the real uid opens sockets. */
@@ -145,7 +148,7 @@ static void plan_place(const struct nsbox_places *p, struct nsbox_plan *mounts, 
 }
 
 /* Clones and maps one source. Returns 0, WANTS_KEEP, or a negative errno. */
-static int lend_bind(const struct nsbox_places *p, const struct nsbox_bind *bind,
+static int lend_bind(struct nsbox_places *p, const struct nsbox_bind *bind,
 		     struct nsbox_plan *mounts, struct nsbox_error *err)
 {
 	cleanup_close int fd = nsbox_open_trusted(bind->src, err), tree = -EBADF;
@@ -169,7 +172,7 @@ static int lend_bind(const struct nsbox_places *p, const struct nsbox_bind *bind
 	tree = nsbox_tree_clone(fd, false, attrs, err);
 	if (tree < 0)
 		return nsbox_error_wrap(err, "bind: %.80s", bind->src);
-	r = map_tree(p, tree, err);
+	r = map_tree(p, bind->src, tree, err);
 	if (r == WANTS_KEEP && bind->ro) {
 		/* Worth no map of its own for the whole box: software on NFS, a mounted image. */
 		nsbox_note(p->notes, "bind: what is in %.200s belongs to nobody in the box, since "
@@ -185,7 +188,7 @@ static int lend_bind(const struct nsbox_places *p, const struct nsbox_bind *bind
 	return r;
 }
 
-static int lend_binds(const struct nsbox_places *p, struct nsbox_plan *mounts,
+static int lend_binds(struct nsbox_places *p, struct nsbox_plan *mounts,
 		      struct nsbox_error *err)
 {
 	const struct nsbox_decision *policy = p->policy;
@@ -284,7 +287,7 @@ static int open_home(const struct nsbox_places *p, const char *path, struct nsbo
 }
 
 /* Clones a home of the disk and maps it. Returns 0, WANTS_KEEP, or a negative errno. */
-static int lend_home_tree(const struct nsbox_places *p, const char *path, struct nsbox_plan *mounts,
+static int lend_home_tree(struct nsbox_places *p, const char *path, struct nsbox_plan *mounts,
 			  struct nsbox_error *err)
 {
 	cleanup_close int fd = open_home(p, path, err), tree = -EBADF;
@@ -297,7 +300,7 @@ static int lend_home_tree(const struct nsbox_places *p, const char *path, struct
 				err);
 	if (tree < 0)
 		return nsbox_error_wrap(err, "%.100s", path);
-	r = map_tree(p, tree, err);
+	r = map_tree(p, path, tree, err);
 	if (r == WANTS_KEEP && !may_keep(p))
 		return refuse_unmapped(path, err);
 	if (r < 0)
@@ -307,7 +310,7 @@ static int lend_home_tree(const struct nsbox_places *p, const char *path, struct
 	return r;
 }
 
-static int lend_home(const struct nsbox_places *p, struct nsbox_plan *content,
+static int lend_home(struct nsbox_places *p, struct nsbox_plan *content,
 		     struct nsbox_plan *mounts, struct nsbox_error *err)
 {
 	const char *home = p->subject->home;
@@ -378,6 +381,8 @@ int nsbox_places_lend(struct nsbox_places *p, struct nsbox_plan *content,
 		nsbox_plan_drop(content);
 		nsbox_plan_drop(mounts);
 		nsbox_notes_drop(p->notes);
+		nsbox_note(p->notes, "idmap = keep, since the file system of %.200s has no "
+			   "idmapped mounts", p->unmapped);
 		r = lend_all(p, true, content, mounts, err);
 	}
 	return r < 0 ? r : plan_rest(p, mounts, err);

@@ -19,6 +19,7 @@ struct nsbox_places {
 	struct nsbox_ids *ids;		/* planned here */
 	struct nsbox_notes *notes;
 	int data_userns;		/* the data map, made here and the caller's; -EBADF with keep */
+	const char *unmapped;		/* what took no id map, or NULL; borrowed */
 };
 
 /*
@@ -26,6 +27,7 @@ struct nsbox_places {
  * the writable binds can (idmap = auto), then plans all of them. @content gets
  * what is made on the box's own root, @mounts the rest, which comes last: over
  * whatever holds its place. Both are the caller's to drop also after a failure.
+ * That it is to be keep, and why, is noted.
  */
 int nsbox_places_lend(struct nsbox_places *p, struct nsbox_plan *content,
 		      struct nsbox_plan *mounts, struct nsbox_error *err);

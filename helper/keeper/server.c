@@ -536,12 +536,6 @@ static void log_opened(struct server *s)
 	if (s->box.ids.n_left_out)
 		syslog(LOG_WARNING, "%s: %zu of the user's groups are left out of the box, which "
 		       "cannot map so many", s->user, s->box.ids.n_left_out);
-	if (s->box.ids.keep && s->box.policy.idmap == NSBOX_IDMAP_AUTO)
-		syslog(LOG_WARNING, "%s: idmap = keep, since the file system of the home or "
-		       "of a bind has no idmapped mounts", s->user);
-	if (!s->box.idmapped_usr)
-		syslog(LOG_WARNING, "%s: /usr belongs to nobody in the box, since its file system "
-		       "has no idmapped mounts", s->user);
 	if (s->box.network.reply.address[0] || s->box.network.reply.address6[0])
 		syslog(LOG_INFO, "%s: network %s, address %s%s%s", s->user, s->box.policy.net_name,
 		       s->box.network.reply.address, s->box.network.reply.address[0] &&

@@ -40,6 +40,41 @@ static void ignore(const struct nsbox_origin *where, const char *sentence, void 
 	(void)data;
 }
 
+static void ignore_finding(enum nsbox_finding kind, const struct nsbox_origin *where,
+			   const char *text, void *data)
+{
+	(void)kind;
+	ignore(where, text, data);
+}
+
+/* What nsbox_policy_each_value() is asked for. */
+struct wanted {
+	enum nsbox_key key;
+	void (*each)(const char *value, const struct nsbox_origin *where, void *data);
+	void *data;
+};
+
+static int find_values(const struct nsbox_policy *policy, struct nsbox_source *source,
+		       const struct wanted *wanted)
+{
+	struct nsbox_complaints none = { .each = ignore };
+	uint32_t i;
+
+	nsbox_source_number(source);
+	for (i = 0; i < source->n_sections; i++) {
+		cleanup_arena struct nsbox_arena *arena = nsbox_arena_new();
+		struct nsbox_draft draft = { .arena = arena };
+
+		/* A mistake elsewhere in the section is told by others. */
+		if (!arena || nsbox_section_apply(policy, source, i, &draft, &none, NULL) < 0)
+			return -ENOMEM;
+		if (draft.text[wanted->key])
+			wanted->each(draft.text[wanted->key], &draft.d.origin[wanted->key],
+				     wanted->data);
+	}
+	return 0;
+}
+
 /* The keys that a section sets for good: caps with + and - change what is beneath. */
 static bool section_keys(const struct lint *lint, const struct nsbox_source *source,
 			 uint32_t index, bool with_profile, bool set[NSBOX_KEY_COUNT])
@@ -269,4 +304,25 @@ int nsbox_policy_lint(const struct nsbox_policy *policy, const struct nsbox_lint
 		nsbox_source_free(lint.users[i]);
 	free(lint.users);
 	return r;
+}
+
+int nsbox_policy_each_value(const struct nsbox_policy *policy, enum nsbox_key key,
+			    void (*each)(const char *value, const struct nsbox_origin *where,
+					 void *data),
+			    void *data, struct nsbox_error *err)
+{
+	const struct nsbox_lint nobody = { .finding = ignore_finding };
+	const struct wanted wanted = { .key = key, .each = each, .data = data };
+	struct lint lint = { .policy = policy, .to = &nobody };
+	int r = read_users(&lint);
+	size_t i;
+
+	for (i = 0; i < policy->n_sources && !r; i++)
+		r = find_values(policy, policy->sources[i], &wanted);
+	for (i = 0; i < lint.n_users && !r; i++)
+		r = find_values(policy, lint.users[i], &wanted);
+	for (i = 0; i < lint.n_users; i++)
+		nsbox_source_free(lint.users[i]);
+	free(lint.users);
+	return r < 0 ? nsbox_error_set(err, -r, "reading the policy") : 0;
 }

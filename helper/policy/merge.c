@@ -302,7 +302,8 @@ static void choose_log_only(struct nsbox_decision *d, const struct nsbox_error *
 	if (!d->log_only || d->action == NSBOX_ACTION_PASS)
 		return;
 	memcpy(reason, d->reason, sizeof(reason));
-	if (refused && d->action == NSBOX_ACTION_BOX)
+	d->unfit = refused && d->action == NSBOX_ACTION_BOX;
+	if (d->unfit)
 		(void)snprintf(d->reason, sizeof(d->reason), "log_only, would refuse: %.220s",
 			       refused->msg);
 	else

@@ -193,6 +193,7 @@ struct nsbox_decision {
 	 */
 	enum nsbox_action would;
 	bool log_only;
+	bool unfit;			/* log_only: refused for what a box needs, which may be missing here */
 	char *deny_message;		/* expanded, what a denied user reads; NULL: none */
 	enum nsbox_scope scope;
 	uint64_t linger_ms;		/* or NSBOX_LINGER_FOREVER */
@@ -365,5 +366,14 @@ struct nsbox_lint {
  */
 int nsbox_policy_lint(const struct nsbox_policy *policy, const struct nsbox_lint *to,
 		      struct nsbox_error *err);
+
+/*
+ * Calls @each with every value that a section of any file gives @key, as it is
+ * written, and where. Negative: it could not be done.
+ */
+int nsbox_policy_each_value(const struct nsbox_policy *policy, enum nsbox_key key,
+			    void (*each)(const char *value, const struct nsbox_origin *where,
+					 void *data),
+			    void *data, struct nsbox_error *err);
 
 #endif

@@ -1,6 +1,7 @@
 #!/usr/bin/python3 -B
 """What the policy puts into a box: bind, tmpfs, mask, the sizes, and what a home is. Looked at from the host."""
 
+import json
 import os
 import shutil
 import stat
@@ -13,6 +14,7 @@ from tap import lacks, main, test
 STUDENTS = 1600
 LAB = "/srv/lab"
 TREE = "/srv/tree"
+SHIFT = "idmap = shift, since no file system that the box writes to is without idmapped mounts"
 
 
 def setup(h):
@@ -463,6 +465,24 @@ def a_home_can_be_a_directory_of_the_administrators_choice(h):
 
 # ------------------------------------------------------------ file systems without idmapped mounts
 
+def explained(h, user="alice"):
+    """What nsbox explain says of the machine: (idmap, why, notes, error); the text says the same."""
+    said = json.loads(h.run(["nsbox", "explain", "--json", user]).check().out)["machine"]
+    text = h.run(["nsbox", "explain", user]).check().out.partition("on this machine:\n")[2]
+    expected = [said["why"], *said["notes"]] if said["why"] else ["refused: " + said["error"]]
+    eq(text.splitlines(), ["  " + line for line in expected], "the text of nsbox explain")
+    return said["idmap"], said["why"], said["notes"], said["error"]
+
+
+def unmapped(h):
+    """The paths that nsbox doctor warns about, and what it says to do."""
+    found = [f for f in json.loads(h.run(["nsbox", "doctor", "--json"], timeout=60).out)["findings"]
+             if f["check"] == "kernel.idmap" and f["severity"] != "ok"]
+    for f in found:
+        contains(f["message"], "has no idmapped mounts: ")
+    return {f["message"].split(" has no ")[0].removeprefix("the file system of "): f["fix"] for f in found}
+
+
 def overlay(h, lower, at):
     """A real overlay over @lower at @at."""
     for name in ("upper", "work"):
@@ -484,13 +504,23 @@ def a_home_on_an_overlay_is_kept(h):
         eq(observe.Process(s.pid).uids, [1001] * 4, "ids on the host")
         h.ssh("alice", "echo x > made; cat made").check()
         eq(os.stat("/home/alice/made").st_uid, 1001, "owner on the disk")
-        h.wait_for_log("alice: idmap = keep, since the file system of the home", since=mark)
+        why = "idmap = keep, since the file system of /home/alice has no idmapped mounts"
+        h.wait_for_log("alice: " + why, since=mark)
+        eq(explained(h), ("keep", why, [], None), "explain")
+        eq(explained(h, "bob"), ("shift", SHIFT, [], None), "explain of another home")
         s.close()
         h.wait_gone()
-        use(h, "net = host")
-        refused(h, "/home/alice has no idmapped mounts: use idmap = keep and not net = host")
-        use(h, "idmap = shift")
-        refused(h, "/home/alice has no idmapped mounts")
+        for line in ("net = host", "idmap = shift"):
+            use(h, line)
+            refused(h, "/home/alice has no idmapped mounts: use idmap = keep and not net = host")
+            eq(explained(h), (None, None, [], "the file system of /home/alice has no idmapped mounts: use idmap = keep "
+                              "and not net = host"), "explain, " + line)
+        use(h, "idmap = keep")
+        eq(explained(h)[:2], ("keep", "idmap = keep, as the policy says"), "explain")
+        use(h, "home = tmpfs", "net = host")
+        eq(explained(h)[0], "shift", "explain where the home is not of the disk")
+        use(h, "log_only = yes")
+        eq(explained(h)[0], "keep", "explain of what is only tried")
     finally:
         h.settle()
         h.run(["umount", "/home/alice"]).check()
@@ -510,7 +540,9 @@ def a_writable_bind_on_an_overlay_is_kept_and_a_read_only_one_is_nobodys(h):
         eq(observe.Process(s.pid).uids, [1001] * 4, "ids on the host")
         h.ssh("alice", "touch /data/made ~/home").check()
         eq([os.stat(p).st_uid for p in ("/srv/merged/dir/made", "/home/alice/home")], [1001] * 2, "owners on the disk")
-        h.wait_for_log("alice: idmap = keep, since", since=mark)
+        h.wait_for_log("alice: idmap = keep, since the file system of /srv/merged/dir", since=mark)
+        eq(explained(h)[:2], ("keep", "idmap = keep, since the file system of /srv/merged/dir has no idmapped mounts"),
+           "explain")
         s.close()
         h.wait_gone()
         use(h, "bind = /srv/merged/dir:/data:ro")
@@ -519,6 +551,8 @@ def a_writable_bind_on_an_overlay_is_kept_and_a_read_only_one_is_nobodys(h):
         assert observe.Process(s.pid).uids[0] >= 524288, "the ids of a box"
         eq(h.ssh("alice", "ls /data; stat -c %u /data").out, "made\n65534\n", "the bind")
         h.wait_for_log("alice: bind: what is in /srv/merged/dir belongs to nobody in the box", since=mark)
+        eq(explained(h), ("shift", SHIFT, ["bind: what is in /srv/merged/dir belongs to nobody in the box, since its file "
+                                           "system has no idmapped mounts"], None), "explain")
         s.close()
         h.wait_gone()
         use(h, "bind = /srv/merged/dir:/data", "net = host")
@@ -541,6 +575,9 @@ def a_usr_on_an_overlay_still_gives_a_working_box(h):
         in_box(out)
         contains(out, "65534\n42\n")
         h.wait_for_log("alice: /usr belongs to nobody in the box", since=mark)
+        eq(explained(h), ("shift", SHIFT, ["/usr belongs to nobody in the box, since its file system has no idmapped "
+                                           "mounts"], None), "explain")
+        eq(unmapped(h), {"/usr": "move /usr to ext4, xfs or btrfs"}, "doctor")
         eq(h.ssh("alice", "touch /usr/x || echo no").out, "no\n", "/usr is read-only")
     finally:
         h.settle()
@@ -548,6 +585,52 @@ def a_usr_on_an_overlay_still_gives_a_working_box(h):
         h.run(["umount", "-l", "/usr"]).check()
         h.run(["umount", "/srv/local"]).check()
         h.idle()
+
+
+@test
+def doctor_names_the_homes_and_images_that_cannot_be_mapped(h):
+    """ramfs has no idmapped mounts."""
+    for path in ("/srv/nfs", "/srv/image"):
+        os.makedirs(path)
+        h.run(["mount", "-t", "ramfs", "none", path]).check()
+    h.idle()
+    try:
+        os.makedirs("/srv/image/bin")
+        h.write("/srv/image/bin/sh", "", 0o755)
+        os.makedirs("/srv/nfs/alice")
+        os.chown("/srv/nfs/alice", 1001, 1001)
+        eq(unmapped(h), {}, "doctor on a fit host")
+        use(h, "home = /srv/nfs/%u")
+        eq(unmapped(h), {"/srv/nfs": "move /srv/nfs to ext4, xfs or btrfs, or write idmap = keep"}, "doctor")
+        eq(explained(h)[:2], ("keep", "idmap = keep, since the file system of /srv/nfs/alice has no idmapped mounts"), "explain")
+        h.policy(policy("[group none-of-ours]\nrootfs = /srv/image\n[profile p]\nrootfs = /srv/image\n"))
+        eq(unmapped(h), {"/srv/image": "/etc/nsbox/nsbox.conf:9: move the image to ext4, xfs or btrfs, or make it an "
+                                       "erofs file"}, "doctor, of what two sections name")
+        use(h, "rootfs = /srv/image")
+        error = "the file system of the rootfs image has no idmapped mounts: move it to ext4, xfs or btrfs"
+        refused(h, error)
+        eq(explained(h), (None, None, [], error), "explain")
+    finally:
+        h.settle()
+        for path in ("/srv/nfs", "/srv/image"):
+            h.run(["umount", path]).check()
+        h.idle()
+
+
+@test
+def explain_leaves_nothing_and_says_what_it_may_not_ask(h):
+    before = observe.mounts(), observe.state_files()
+    eq(explained(h), ("shift", SHIFT, [], None), "explain")
+    eq((observe.mounts(), observe.state_files()), before, "mounts and state")
+    eq(json.loads(h.run(["nsbox", "explain", "--json", "carol"]).check().out)["machine"], None, "of a user without a box")
+    r = h.run(["setpriv", "--reuid", "1003", "--clear-groups", "nsbox", "explain", "--json", "alice"]).check()
+    eq(json.loads(r.out)["machine"], {"idmap": None, "why": None, "notes": [], "error":
+       "only root can ask the kernel what idmap is to be"}, "explain by a user")
+    h.set_user("alice", home="/nowhere")
+    try:
+        eq(explained(h), (None, None, [], "the home directory: /nowhere: No such file or directory"), "explain")
+    finally:
+        h.set_user("alice", home="/home/alice")
 
 
 @test
@@ -566,7 +649,8 @@ def a_home_on_fuse_is_kept(h):
         mark = h.log_mark()
         r = h.ssh("alice", f"echo x > made && cat made; {LOOK}", password="alice-secret")
         in_box(r.out)
-        h.wait_for_log("alice: idmap = keep, since the file system of the home", since=mark)
+        h.wait_for_log("alice: idmap = keep, since the file system of /home/alice", since=mark)
+        eq(explained(h)[0], "keep", "explain")
         eq(os.stat("/home/alice/made").st_uid, 1001, "owner")
     finally:
         h.settle()
