@@ -33,44 +33,6 @@ static bool is_at_or_below(const char *path, const char *top)
 	return strncmp(path, top, len) == 0 && (path[len] == '\0' || path[len] == '/');
 }
 
-/*
- * Where nothing may be put. The policy's parser refuses what it can tell from
- * the path alone; this is what a box cannot be a box without.
- */
-static int check_place(const char *key, const char *path, bool mask, struct nsbox_error *err)
-{
-	static const struct {
-		const char *path;
-		bool below;		/* and all that is below it */
-		bool mask;		/* a mask too */
-		const char *why;
-	} refused[] = {
-		{ "/proc", true, false, "is the kernel's, and the box's own" },
-		{ "/sys", true, false, "is the kernel's, and the box's own" },
-		{ "/run/.nsbox", true, true, "tells a box from the host" },
-		{ "/etc", false, true, "is made by nsbox for each box" },
-		{ "/etc/passwd", false, true, "says who the user is, and nsbox makes it" },
-		{ "/etc/group", false, true, "says what groups he is in, and nsbox makes it" },
-		{ "/etc/nsswitch.conf", false, true, "decides whose code sshd and su load" },
-		{ "/dev/shm", true, true, NULL },
-		{ "/dev", true, false, "has no other nodes than those that device = names" },
-	};
-
-	if (path[0] == '\0' || strcmp(path, "/") == 0)
-		return nsbox_error_say(err, EINVAL, "%s: nothing may be put over / itself: that is "
-				       "what rootfs = is for", key);
-	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
-		if ((mask && !refused[i].mask) ||
-		    !(refused[i].below ? is_at_or_below(path, refused[i].path) :
-				         strcmp(path, refused[i].path) == 0))
-			continue;
-		return !refused[i].why ? 0 :
-		       nsbox_error_say(err, EINVAL, "%s: nothing may be put over %.80s, which %s",
-				       key, path, refused[i].why);
-	}
-	return 0;
-}
-
 /* File systems that show the host's kernel and not its disks. */
 static bool is_of_kernel(int fd)
 {
@@ -197,8 +159,7 @@ static int lend_binds(struct nsbox_places *p, struct nsbox_plan *mounts,
 	for (size_t i = 0; r == 0 && i < policy->n_bind; i++) {
 		const struct nsbox_bind *bind = &policy->bind[i];
 
-		r = check_place("bind", bind->dst, false, err);
-		if (r == 0 && policy->home != NSBOX_HOME_NONE &&
+		if (policy->home != NSBOX_HOME_NONE &&
 		    strcmp(bind->dst, p->subject->home) == 0)
 			r = nsbox_error_say(err, EINVAL, "bind: the home is at %.80s: write home = "
 					    "%.80s instead", bind->dst, bind->src);
@@ -224,8 +185,7 @@ static int plan_rest(const struct nsbox_places *p, struct nsbox_plan *mounts,
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < policy->n_tmpfs; i++) {
-		r = check_place("tmpfs", policy->tmpfs[i].dst, false, err);
-		if (r == 0 && strcmp(policy->tmpfs[i].dst, p->subject->home) == 0)
+		if (strcmp(policy->tmpfs[i].dst, p->subject->home) == 0)
 			r = nsbox_error_say(err, EINVAL, "tmpfs: the home is at %.80s: write home = "
 					    "tmpfs instead", p->subject->home);
 		if (r == 0)
@@ -233,11 +193,8 @@ static int plan_rest(const struct nsbox_places *p, struct nsbox_plan *mounts,
 	}
 	/* Whatever was put where: what lies in another is mounted after it. */
 	nsbox_plan_sort(mounts);
-	for (size_t i = 0; r == 0 && i < policy->n_mask; i++) {
-		r = check_place("mask", policy->mask[i], true, err);
-		if (r == 0)
-			nsbox_plan_mask(mounts, policy->mask[i]);
-	}
+	for (size_t i = 0; r == 0 && i < policy->n_mask; i++)
+		nsbox_plan_mask(mounts, policy->mask[i]);
 	return r;
 }
 

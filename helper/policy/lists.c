@@ -134,29 +134,54 @@ static bool is_at_or_below(const char *path, const char *top)
 	return !strncmp(path, top, len) && (!path[len] || path[len] == '/');
 }
 
-/* What a box cannot be without: its kernel's files, its devices, the marker in /run. */
-static int check_place(const char *path, bool kernel_too, struct nsbox_error *err)
+/*
+ * Where nothing may be put: what a box cannot be a box without. @mask hides, and
+ * what is only hidden may be of the kernel's.
+ */
+static int check_place(const char *path, bool mask, struct nsbox_error *err)
 {
-	static const char *const whole[] = { "/dev", "/dev/pts", "/proc", "/run", "/run/.nsbox" };
-	size_t i;
+	static const struct {
+		const char *path;
+		bool below;		/* and all that is below it */
+		bool mask;		/* a mask too */
+		const char *why;	/* NULL: it may */
+	} places[] = {
+		{ "/proc", false, true, "is the kernel's, and the box's own" },
+		{ "/proc", true, false, "is the kernel's, and the box's own" },
+		{ "/sys", true, false, "is the kernel's, and the box's own" },
+		{ "/run", false, true, "has what nsbox puts there" },
+		{ "/run/.nsbox", true, true, "tells a box from the host" },
+		{ "/etc", false, true, "is made by nsbox for each box" },
+		{ "/etc/passwd", false, true, "says who the user is, and nsbox makes it" },
+		{ "/etc/group", false, true, "says what groups he is in, and nsbox makes it" },
+		{ "/etc/nsswitch.conf", false, true, "decides whose code sshd and su load" },
+		{ "/dev", false, true, "has only the nodes that device = names" },
+		{ "/dev/pts", true, true, "has the box's own terminals" },
+		{ "/dev/shm", true, false, NULL },
+		{ "/dev", true, false, "has only the nodes that device = names" },
+	};
 
-	for (i = 0; i < sizeof(whole) / sizeof(whole[0]); i++)
-		if (!strcmp(path, whole[i]))
-			break;
-	if (i == sizeof(whole) / sizeof(whole[0]) && !is_at_or_below(path, "/dev/pts") &&
-	    !(kernel_too && (is_at_or_below(path, "/proc") || is_at_or_below(path, "/sys"))))
-		return 0;
-	return nsbox_error_say(err, 0, "nothing may be put over \"%s\", which a box needs",
-			       nsbox_quote_string(path).s);
+	if (!path[0])
+		return nsbox_error_say(err, 0, "\"/\" cannot be used: write a path below it");
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		if ((mask && !places[i].mask) ||
+		    !(places[i].below ? is_at_or_below(path, places[i].path) :
+					!strcmp(path, places[i].path)))
+			continue;
+		return !places[i].why ? 0 :
+		       nsbox_error_say(err, 0, "nothing may be put over \"%s\", which %s",
+				       nsbox_quote_string(path).s, places[i].why);
+	}
+	return 0;
 }
 
 /* A path inside the box. */
-static int take_place(const struct reader *reader, struct nsbox_slice field, bool kernel_too,
+static int take_place(const struct reader *reader, struct nsbox_slice field, bool mask,
 		      const char **ret, struct nsbox_error *err)
 {
 	int r = take_path(reader, field, ret, err);
 
-	return r < 0 || !reader->subject ? r : check_place(*ret, kernel_too, err);
+	return r < 0 || !reader->subject ? r : check_place(*ret, mask, err);
 }
 
 static int take_option(struct nsbox_slice word, struct nsbox_bind *bind, bool *rw,
@@ -213,7 +238,7 @@ static int read_bind(const struct reader *reader, struct nsbox_slice entry, void
 		return nsbox_error_say(err, 0, OPTIONS_HINT);
 	r = take_path(reader, field[0], &bind->src, err);
 	if (!r)
-		r = take_place(reader, field[dst], true, &bind->dst, err);
+		r = take_place(reader, field[dst], false, &bind->dst, err);
 	if (!r && n > dst + 1)
 		r = take_options(field[dst + 1], bind, err);
 	return r;
@@ -230,7 +255,7 @@ static int read_tmpfs(const struct reader *reader, struct nsbox_slice entry, voi
 
 	if (!split_fields(entry, field, &n) || n > 2)
 		return nsbox_error_say(err, 0, "more than DST:SIZE");
-	r = take_place(reader, field[0], true, &tmpfs->dst, err);
+	r = take_place(reader, field[0], false, &tmpfs->dst, err);
 	if (!r && n > 1)
 		r = nsbox_size_parse(field[1], NSBOX_TMPFS_MIN, &tmpfs->size, err);
 	return r;
@@ -254,7 +279,7 @@ static int read_device(const struct reader *reader, struct nsbox_slice entry, vo
 static int read_mask(const struct reader *reader, struct nsbox_slice entry, void *item,
 		     struct nsbox_error *err)
 {
-	return take_place(reader, entry, false, item, err);
+	return take_place(reader, entry, true, item, err);
 }
 
 static bool is_name_char(char c, bool first)

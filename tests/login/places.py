@@ -237,16 +237,17 @@ def a_place_behind_a_symlink_is_refused(h):
 @test
 def places_that_a_box_needs_are_refused(h):
     h.write("/srv/file", "x")
-    for dst, why in (("/", "write a path below it"), ("/etc", "is made by nsbox"), ("/proc/sys", "needs"), ("/sys", "needs"),
-                     ("/dev", "needs"), ("/run", "needs"), ("/run/.nsbox", "needs"), ("/dev/pts", "needs"),
+    for dst, why in (("/", "write a path below it"), ("/etc", "is made by nsbox"), ("/proc/sys", "is the kernel's"),
+                     ("/sys", "is the kernel's"), ("/dev", "device = names"), ("/run", "has what nsbox puts there"),
+                     ("/run/.nsbox", "tells a box from the host"), ("/dev/pts", "the box's own terminals"),
                      ("/dev/lab", "device = names"), ("/home/alice", "write home = ")):
         use(h, f"bind = {LAB}:{dst}")
         refused(h, f"nsbox.*{why}")
     for dst in ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf"):
         use(h, f"bind = /srv/file:{dst}")
-        refused(h, f"nothing may be put over {dst}")
+        refused(h, f'nsbox.conf:4: .*nothing may be put over "{dst}", which')
         use(h, f"mask = {dst}")
-        refused(h, f"nothing may be put over {dst}")
+        refused(h, f'nsbox.conf:4: .*nothing may be put over "{dst}", which')
     use(h, "tmpfs = /home/alice:1M")
     refused(h, "tmpfs: the home is at /home/alice: write home = tmpfs")
 
