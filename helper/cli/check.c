@@ -10,34 +10,19 @@
  * where there is none) and "message". The order is that of the files.
  */
 #include "cleanup.h"
+#include "check.h"
 #include "cli.h"
 #include "identity.h"
 #include "internal.h"
 #include "json.h"
+#include "pamd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-
-struct finding {
-	enum nsbox_finding level;
-	char *file, *text;
-	unsigned int line;
-};
-
-struct check {
-	const struct nsbox_policy *policy;
-	const char *file;		/* the main one, for what is in none */
-	struct finding *findings;
-	size_t n_findings, n_errors;
-	char **users;			/* whom the policy is about, each once */
-	size_t n_users;
-};
 
 /* --- findings -------------------------------------------------------------- */
 
@@ -47,13 +32,13 @@ static void __attribute__((noreturn)) no_memory(void)
 	exit(NSBOX_EXIT_FAILED);
 }
 
-static char *copy(const char *s)
+char *nsbox_check_copy(const char *text)
 {
-	char *text = strdup(s);
+	char *mine = strdup(text);
 
-	if (!text)
+	if (!mine)
 		no_memory();
-	return text;
+	return mine;
 }
 
 /* A sentence of the policy begins with its place, which has a column of its own here. */
@@ -72,8 +57,8 @@ static void add(enum nsbox_finding level, const struct nsbox_origin *where, cons
 		void *data)
 {
 	const char *file = where->file && strcmp(where->file, "pam.d") ? where->file : NULL;
-	struct check *c = data;
-	struct finding *f;
+	struct nsbox_check *c = data;
+	struct nsbox_check_finding *f;
 	size_t i;
 
 	text = without_place(where, text);
@@ -89,14 +74,13 @@ static void add(enum nsbox_finding level, const struct nsbox_origin *where, cons
 		no_memory();
 	c->findings = f;
 	f += c->n_findings++;
-	*f = (struct finding){ .level = level, .line = where->line, .text = copy(text) };
-	f->file = file ? copy(file) : NULL;
+	*f = (struct nsbox_check_finding){ .level = level, .line = where->line, .text = nsbox_check_copy(text) };
+	f->file = file ? nsbox_check_copy(file) : NULL;
 	c->n_errors += level == NSBOX_FINDING_ERROR;
 }
 
-static void __attribute__((format(printf, 4, 5)))
-say(struct check *c, enum nsbox_finding level, const struct nsbox_origin *where,
-    const char *fmt, ...)
+void nsbox_check_say(struct nsbox_check *c, enum nsbox_finding level,
+		     const struct nsbox_origin *where, const char *fmt, ...)
 {
 	const struct nsbox_origin main_file = { .file = c->file };
 	char text[NSBOX_ERROR_MAX];
@@ -108,146 +92,86 @@ say(struct check *c, enum nsbox_finding level, const struct nsbox_origin *where,
 	add(level, where->file ? where : &main_file, text, c);
 }
 
-#define ERROR(c, where, ...) say(c, NSBOX_FINDING_ERROR, where, __VA_ARGS__)
-#define WARN(c, where, ...) say(c, NSBOX_FINDING_WARNING, where, __VA_ARGS__)
-
-/* --- images ---------------------------------------------------------------- */
-
-/* Resolved as the box will: a link that leads to /usr/bin means the image's. */
-static bool image_has(int image, const char *path)
-{
-	struct open_how how = {
-		.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-	};
-	cleanup_close int fd = (int)syscall(SYS_openat2, image, path, &how, sizeof(how));
-	struct stat st;
-
-	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 0111);
-}
-
-static void check_image(struct check *c, const struct nsbox_subject *subject,
-			const struct nsbox_decision *d)
-{
-	const struct nsbox_origin *where = &d->origin[NSBOX_KEY_ROOTFS];
-	cleanup_close int image = open(d->rootfs, O_PATH | O_CLOEXEC);
-	struct stat st;
-
-	if (image < 0) {
-		ERROR(c, where, "rootfs = \"%.80s\": %s: write the directory of an image, or host",
-		      d->rootfs, strerror(errno));
-		return;
-	}
-	if (fstat(image, &st) < 0 || !S_ISDIR(st.st_mode))
-		return;		/* the image is a file: not looked into */
-	if (image_has(image, subject->shell) ||
-	    (strcmp(d->shell_fallback, "none") != 0 && image_has(image, d->shell_fallback)))
-		return;
-	ERROR(c, where, "rootfs = \"%.60s\" has no %.40s, the shell of %.32s, and no "
-	      "shell_fallback (%.40s): install it there, or write a shell that is",
-	      d->rootfs, subject->shell, subject->name, d->shell_fallback);
-}
-
-static void check_writable(struct check *c, const struct nsbox_decision *d)
-{
-	const struct nsbox_origin *memory = &d->origin[NSBOX_KEY_MEMORY_MAX];
-
-	if (d->rootfs_mode == NSBOX_ROOTFS_RO ||
-	    (memory->file && (d->memory_percent || d->memory_max != NSBOX_LIMIT_NONE)))
-		return;
-	ERROR(c, &d->origin[NSBOX_KEY_ROOTFS_MODE], "rootfs_mode = %s without a memory_max: box "
-	      "root has 65536 ids there, and limits for one user do not hold: write memory_max",
-	      d->text[NSBOX_KEY_ROOTFS_MODE]);
-}
-
-/* --- ids ------------------------------------------------------------------- */
-
-/* "NAME:FIRST:COUNT" (subuid(5)) that begins or ends in the range. */
-static void check_subids(struct check *c, const char *path, const struct nsbox_decision *d)
-{
-	const struct nsbox_origin *where = &d->origin[NSBOX_KEY_ID_RANGE];
-	cleanup_fclose FILE *f = fopen(path, "re");
-	unsigned long long first, count;
-	char line[512], name[64];
-
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%63[^:]:%llu:%llu", name, &first, &count) != 3 || !count)
-			continue;
-		if (first > d->id_last || first + count - 1 < d->id_first)
-			continue;
-		WARN(c, where, "id_range = %u-%u: %s gives %llu-%llu of it to %s, and no box gets "
-		     "these: write a range without them", d->id_first, d->id_last, path, first,
-		     first + count - 1, nsbox_quote_string(name).s);
-		return;
-	}
-}
-
-static void check_users_ids(struct check *c, const struct nsbox_decision *d)
-{
-	const struct nsbox_origin *where = &d->origin[NSBOX_KEY_ID_RANGE];
-	const struct passwd *pw;
-
-	setpwent();
-	while ((pw = getpwent())) {
-		if (pw->pw_uid < d->id_first || pw->pw_uid > d->id_last)
-			continue;
-		WARN(c, where, "id_range = %u-%u: uid %u of %s is in it, and a box could have the "
-		     "same: write a range without users", d->id_first, d->id_last, pw->pw_uid,
-		     nsbox_quote_string(pw->pw_name).s);
-		break;
-	}
-	endpwent();
-}
-
-static void check_ids(struct check *c, const struct nsbox_decision *d)
-{
-	check_users_ids(c, d);
-	/* The default is large, and what is taken of it is left out. */
-	if (!d->origin[NSBOX_KEY_ID_RANGE].file)
-		return;
-	check_subids(c, "/etc/subuid", d);
-	check_subids(c, "/etc/subgid", d);
-}
-
 /* --- users ----------------------------------------------------------------- */
 
-static void check_alias(struct check *c, const struct nsbox_identity *id,
+/* Does the policy box @subject through @service? Then *d is that; else it is left as it is. */
+static bool is_boxed_through(struct nsbox_check *c, const struct nsbox_subject *subject,
+			     const char *service, struct nsbox_decision *d)
+{
+	struct nsbox_decision other = { .arena = NULL };
+	struct nsbox_error err;
+
+	if (nsbox_policy_decide(c->policy, subject, service, NULL, 0, &other, &err) < 0)
+		return false;
+	if (other.would != NSBOX_ACTION_BOX) {
+		nsbox_decision_free(&other);
+		return false;
+	}
+	nsbox_decision_free(d);
+	*d = other;
+	return true;
+}
+
+/* The policy may box through some services only: one of those it is about. */
+static void find_boxed(struct nsbox_check *c, const struct nsbox_subject *subject,
+		       struct nsbox_decision *d)
+{
+	const char *services = d->text[NSBOX_KEY_SERVICES];
+	struct nsbox_slice word;
+	char service[64];
+
+	if (d->would == NSBOX_ACTION_BOX || strcmp(d->text[NSBOX_KEY_ACTION], "box") != 0)
+		return;
+	if (strcmp(services, "all") == 0) {
+		(void)is_boxed_through(c, subject, "nsbox-run", d);
+		return;
+	}
+	while (nsbox_next_word(&services, &word)) {
+		(void)snprintf(service, sizeof(service), "%.*s", (int)word.len, word.s);
+		if (is_boxed_through(c, subject, service, d))
+			return;
+	}
+}
+
+/* Of two lines that differ, the one to look at: it is about fewer. */
+static const struct nsbox_origin *more_special(const struct nsbox_origin *a,
+					       const struct nsbox_origin *b)
+{
+	return !a->file || (b->file && strstr(a->section, "[defaults]")) ? b : a;
+}
+
+static void check_alias(struct nsbox_check *c, const struct nsbox_identity *id,
 			const struct nsbox_decision *d)
 {
 	struct nsbox_identity other cleanup_identity = { .alias = NULL };
 	struct nsbox_decision theirs = { .arena = NULL };
-	const struct nsbox_origin nowhere = { .file = NULL };
 	struct nsbox_error err;
+	enum nsbox_key key;
 
 	if (!id->alias || nsbox_identity_get(id->alias, &other, &err) < 0 ||
 	    nsbox_policy_decide(c->policy, &other.subject, "sshd", NULL, 0, &theirs, &err) < 0)
 		return;
-	if (!nsbox_decision_same(&theirs, d))
-		ERROR(c, &nowhere, "%.40s and %.40s are one uid, %u, and the policy says different "
-		      "things about them: make it the same", id->subject.name, id->alias,
-		      id->subject.uid);
+	find_boxed(c, &other.subject, &theirs);
+	key = nsbox_decision_differs(&theirs, d);
+	if (key < NSBOX_KEY_COUNT)
+		ERROR(c, more_special(&d->origin[key], &theirs.origin[key]),
+		      "%.40s and %.40s are one uid, %u, and %s is %.60s for the one and %.60s for "
+		      "the other: write the same for both", id->subject.name, id->alias,
+		      id->subject.uid, nsbox_key_name(key), d->text[key], theirs.text[key]);
 	nsbox_decision_free(&theirs);
 }
 
-static void check_decision(struct check *c, const struct nsbox_subject *subject,
-			   const struct nsbox_decision *d, bool is_real)
-{
-	if (d->would != NSBOX_ACTION_BOX)
-		return;
-	check_writable(c, d);
-	if (d->rootfs && strcmp(d->rootfs, "host") != 0 &&
-	    (is_real || !strstr(d->rootfs, subject->name)))
-		check_image(c, subject, d);
-}
-
 /* What the policy says about a subject is right for him: errors that need a name to show. */
-static bool ask(struct check *c, const struct nsbox_subject *subject, struct nsbox_decision *ret)
+static bool ask(struct nsbox_check *c, const struct nsbox_subject *subject, struct nsbox_decision *ret)
 {
 	const struct nsbox_origin nowhere = { .file = NULL };
 	struct nsbox_error err;
 	char *end, *colon;
 
-	if (nsbox_policy_decide(c->policy, subject, "sshd", NULL, 0, ret, &err) == 0)
+	if (nsbox_policy_decide(c->policy, subject, "sshd", NULL, 0, ret, &err) == 0) {
+		find_boxed(c, subject, ret);
 		return true;
+	}
 	/* "FILE:LINE: ..." as the login says it; the file's own errors are all known. */
 	colon = strstr(err.msg, ": ");
 	for (size_t i = 0; colon && i < c->n_findings; i++)
@@ -269,7 +193,7 @@ static bool ask(struct check *c, const struct nsbox_subject *subject, struct nsb
 	return false;
 }
 
-static void check_user(struct check *c, const char *name)
+static void check_user(struct nsbox_check *c, const char *name)
 {
 	struct nsbox_identity id cleanup_identity = { .alias = NULL };
 	struct nsbox_decision d = { .arena = NULL };
@@ -278,14 +202,14 @@ static void check_user(struct check *c, const char *name)
 	if (nsbox_identity_get(name, &id, &err) < 0 || id.subject.uid == 0 ||
 	    !ask(c, &id.subject, &d))
 		return;
-	check_decision(c, &id.subject, &d, true);
-	check_ids(c, &d);
+	nsbox_check_box(c, &id.subject, &d, true);
+	nsbox_check_ids(c, &d);
 	check_alias(c, &id, &d);
 	nsbox_decision_free(&d);
 }
 
 /* Somebody with nothing of his own, in @group or (NULL) in none. */
-static void check_anybody(struct check *c, const char *group, gid_t gid)
+static void check_anybody(struct nsbox_check *c, const char *group, gid_t gid)
 {
 	const struct nsbox_subject anybody = {
 		.name = "anybody-at-all", .uid = 4294967290, .gid = gid, .n_groups = group != NULL,
@@ -296,13 +220,12 @@ static void check_anybody(struct check *c, const char *group, gid_t gid)
 
 	if (!ask(c, &anybody, &d))
 		return;
-	check_decision(c, &anybody, &d, false);
-	if (!group)
-		check_ids(c, &d);
+	nsbox_check_box(c, &anybody, &d, false);
+	nsbox_check_ids(c, &d);
 	nsbox_decision_free(&d);
 }
 
-static void want_user(struct check *c, const char *name)
+static void want_user(struct nsbox_check *c, const char *name)
 {
 	char **users;
 
@@ -313,10 +236,10 @@ static void want_user(struct check *c, const char *name)
 	if (!users)
 		no_memory();
 	c->users = users;
-	c->users[c->n_users++] = copy(name);
+	c->users[c->n_users++] = nsbox_check_copy(name);
 }
 
-static void named_user(struct check *c, const char *name, const struct nsbox_origin *where)
+static void named_user(struct nsbox_check *c, const char *name, const struct nsbox_origin *where)
 {
 	bool number = nsbox_is_digits(name, strlen(name));
 	const struct passwd *pw = number ? getpwuid((uid_t)strtoul(name, NULL, 10)) :
@@ -329,7 +252,7 @@ static void named_user(struct check *c, const char *name, const struct nsbox_ori
 		     nsbox_quote_string(name).s);
 }
 
-static void named_group(struct check *c, const char *name, const struct nsbox_origin *where)
+static void named_group(struct nsbox_check *c, const char *name, const struct nsbox_origin *where)
 {
 	bool number = nsbox_is_digits(name, strlen(name));
 	const struct group *gr = number ? getgrgid((gid_t)strtoul(name, NULL, 10)) :
@@ -342,6 +265,10 @@ static void named_group(struct check *c, const char *name, const struct nsbox_or
 	}
 	for (char **member = gr->gr_mem; *member; member++)
 		want_user(c, *member);
+	/* Whose primary group it is, the entry does not say. */
+	for (size_t i = 0; i < c->n_passwd; i++)
+		if (c->passwd[i].gid == gr->gr_gid)
+			want_user(c, c->passwd[i].name);
 	check_anybody(c, gr->gr_name, gr->gr_gid);
 }
 
@@ -350,53 +277,101 @@ static void named(bool is_group, const char *name, const struct nsbox_origin *wh
 	(is_group ? named_group : named_user)(data, name, where);
 }
 
-struct entry {
-	uid_t uid;
-	char *name;
-};
-
 static int by_uid(const void *a, const void *b)
 {
-	const struct entry *x = a, *y = b;
+	const struct nsbox_check_entry *x = a, *y = b;
 
 	return (x->uid > y->uid) - (x->uid < y->uid);
 }
 
-/* Every name of a uid that has two. */
-static void want_aliases(struct check *c)
+static void add_entry(struct nsbox_check_entry **list, size_t *n, uint32_t uid, uint32_t gid,
+		      const char *name)
 {
-	struct entry *list = NULL, *bigger;
+	struct nsbox_check_entry *bigger = *list;
+
+	/* Room for 64 more at a time: there may be many. */
+	if (*n % 64 == 0)
+		bigger = reallocarray(*list, *n + 64, sizeof(*bigger));
+	if (!bigger)
+		no_memory();
+	*list = bigger;
+	bigger[(*n)++] = (struct nsbox_check_entry){ uid, gid, nsbox_check_copy(name) };
+}
+
+/* Once: the name service may have to read its files for each question. */
+static void list_everybody(struct nsbox_check *c)
+{
 	const struct passwd *pw;
-	size_t n = 0;
+	const struct group *gr;
 
 	setpwent();
-	while ((pw = getpwent())) {
-		bigger = reallocarray(list, n + 1, sizeof(*list));
-		if (!bigger)
-			no_memory();
-		list = bigger;
-		list[n++] = (struct entry){ pw->pw_uid, copy(pw->pw_name) };
-	}
+	while ((pw = getpwent()))
+		add_entry(&c->passwd, &c->n_passwd, pw->pw_uid, pw->pw_gid, pw->pw_name);
 	endpwent();
-	if (n)
-		qsort(list, n, sizeof(*list), by_uid);
-	for (size_t i = 0; i < n; i++)
+	setgrent();
+	while ((gr = getgrent()))
+		add_entry(&c->groups, &c->n_groups, 0, gr->gr_gid, gr->gr_name);
+	endgrent();
+	if (c->n_passwd)
+		qsort(c->passwd, c->n_passwd, sizeof(*c->passwd), by_uid);
+}
+
+/* Every name of a uid that has two. */
+static void want_aliases(struct nsbox_check *c)
+{
+	const struct nsbox_check_entry *list = c->passwd;
+
+	for (size_t i = 0; i < c->n_passwd; i++)
 		if ((i && list[i].uid == list[i - 1].uid) ||
-		    (i + 1 < n && list[i].uid == list[i + 1].uid))
+		    (i + 1 < c->n_passwd && list[i].uid == list[i + 1].uid))
 			want_user(c, list[i].name);
-	for (size_t i = 0; i < n; i++)
-		free(list[i].name);
-	free(list);
+}
+
+/* --- pam.d ----------------------------------------------------------------- */
+
+/* "profile=NAME" on a line with our module. */
+static bool file_names(FILE *f, const char *name)
+{
+	char *line = NULL, *pos, *word;
+	size_t size = 0, len = strlen("profile=");
+	bool found = false;
+
+	while (!found && getline(&line, &size, f) > 0) {
+		if (line[0] == '#' || !strstr(line, "pam_nsbox"))
+			continue;
+		for (word = strtok_r(line, " \t\n", &pos); word; word = strtok_r(NULL, " \t\n", &pos))
+			found |= strncmp(word, "profile=", len) == 0 && strcmp(word + len, name) == 0;
+	}
+	free(line);
+	return found;
+}
+
+static bool names_profile(const char *name, void *data)
+{
+	cleanup_dir DIR *dir = opendir(NSBOX_PAM_DIR);
+	bool found = false;
+
+	(void)data;
+	for (struct dirent *e; dir && !found && (e = readdir(dir));) {
+		cleanup_close int fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		cleanup_fclose FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+
+		if (!f)
+			continue;
+		fd = -EBADF;
+		found = file_names(f, name);
+	}
+	return found;
 }
 
 /* --- the whole ------------------------------------------------------------- */
 
-static void print_findings(const struct check *c)
+static void print_findings(const struct nsbox_check *c)
 {
 	size_t warnings = c->n_findings - c->n_errors;
 
 	for (size_t i = 0; i < c->n_findings; i++) {
-		const struct finding *f = &c->findings[i];
+		const struct nsbox_check_finding *f = &c->findings[i];
 
 		if (f->file && f->line)
 			(void)printf("%s:%u: ", f->file, f->line);
@@ -410,7 +385,7 @@ static void print_findings(const struct check *c)
 			     c->n_errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s");
 }
 
-static void json_findings(const struct check *c)
+static void json_findings(const struct nsbox_check *c)
 {
 	struct nsbox_json json = { .depth = 0 };
 
@@ -419,7 +394,7 @@ static void json_findings(const struct check *c)
 	nsbox_json_number(&json, "warnings", c->n_findings - c->n_errors);
 	nsbox_json_open(&json, "findings", '[');
 	for (size_t i = 0; i < c->n_findings; i++) {
-		const struct finding *f = &c->findings[i];
+		const struct nsbox_check_finding *f = &c->findings[i];
 
 		nsbox_json_open(&json, NULL, '{');
 		nsbox_json_string(&json, "level",
@@ -436,7 +411,7 @@ static void json_findings(const struct check *c)
 	nsbox_json_close(&json, '}');
 }
 
-static void free_check(struct check *c)
+static void free_check(struct nsbox_check *c)
 {
 	for (size_t i = 0; i < c->n_findings; i++) {
 		free(c->findings[i].file);
@@ -444,24 +419,35 @@ static void free_check(struct check *c)
 	}
 	for (size_t i = 0; i < c->n_users; i++)
 		free(c->users[i]);
+	for (size_t i = 0; i < c->n_passwd; i++)
+		free(c->passwd[i].name);
+	for (size_t i = 0; i < c->n_groups; i++)
+		free(c->groups[i].name);
 	free(c->findings);
 	free(c->users);
+	free(c->passwd);
+	free(c->groups);
+	free(c->image_path);
+	c->image = nsbox_close(c->image);
 }
 
 /* "nsbox.conf" comes before "nsbox.conf.d/x.conf" and that before "users.d/x.conf". */
 static int by_place(const void *a, const void *b)
 {
-	const struct finding *x = a, *y = b;
+	const struct nsbox_check_finding *x = a, *y = b;
 	int order = strcmp(x->file ? x->file : "", y->file ? y->file : "");
 
 	return order ? order : (x->line > y->line) - (x->line < y->line);
 }
 
-static int check_policy(struct check *c, struct nsbox_error *err)
+static int check_policy(struct nsbox_check *c, struct nsbox_error *err)
 {
-	const struct nsbox_lint to = { .finding = add, .named = named, .data = c };
+	const struct nsbox_lint to = {
+		.finding = add, .named = named, .names_profile = names_profile, .data = c,
+	};
 	int r;
 
+	list_everybody(c);
 	/* First: what the files say of themselves is said in their own words. */
 	r = nsbox_policy_lint(c->policy, &to, err);
 	if (r < 0)
@@ -491,7 +477,7 @@ static int check(const char *path, bool as_json)
 	const struct nsbox_origin nowhere = { .file = NULL };
 	struct nsbox_policy *policy = NULL;
 	char file[4096];
-	struct check c = { .file = file };
+	struct nsbox_check c = { .file = file, .image = -EBADF };
 	struct nsbox_error err;
 	int r = load(path, &policy, file, sizeof(file), &err), status;
 

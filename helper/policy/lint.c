@@ -169,6 +169,17 @@ static void mark_profiles(const struct lint *lint, const struct nsbox_source *so
 	}
 }
 
+static bool is_named_elsewhere(const struct lint *lint, const struct nsbox_source *source,
+			       uint32_t index)
+{
+	const struct nsbox_section *section = &source->sections[index];
+	char name[NSBOX_LINE_MAX + 1];
+
+	(void)snprintf(name, sizeof(name), "%.*s", (int)section->name_len,
+		       source->text + section->name);
+	return lint->to->names_profile && lint->to->names_profile(name, lint->to->data);
+}
+
 static void report_unused(const struct lint *lint, bool **used)
 {
 	uint32_t i;
@@ -178,7 +189,8 @@ static void report_unused(const struct lint *lint, bool **used)
 		const struct nsbox_source *source = lint->policy->sources[at];
 
 		for (i = 1; i < source->n_sections; i++)
-			if (source->sections[i].kind == NSBOX_SECTION_PROFILE && !used[at][i])
+			if (source->sections[i].kind == NSBOX_SECTION_PROFILE && !used[at][i] &&
+			    !is_named_elsewhere(lint, source, i))
 				find(lint, NSBOX_FINDING_WARNING, source->file,
 				     nsbox_section_line(source, i),
 				     "no section names this profile: write profile = NAME where it "

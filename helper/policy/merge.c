@@ -539,14 +539,29 @@ static bool same_words(const struct nsbox_decision *a, const struct nsbox_decisi
 	       strcmp(a->text[key], b->text[key]) == 0;
 }
 
+enum nsbox_key nsbox_decision_differs(const struct nsbox_decision *a,
+				      const struct nsbox_decision *b)
+{
+	/* What makes a decision of one user another one than that of the other. */
+	static const enum nsbox_key first[] = {
+		NSBOX_KEY_ACTION, NSBOX_KEY_SERVICES, NSBOX_KEY_DENY_SERVICES, NSBOX_KEY_LOG_ONLY,
+	};
+
+	for (size_t i = 0; a->action != b->action && i < sizeof(first) / sizeof(first[0]); i++)
+		if (!same_words(a, b, first[i]))
+			return first[i];
+	if (a->action != b->action)
+		return NSBOX_KEY_ACTION;
+	/* Whom it passes, or denies, by both names has no box to be of two minds about. */
+	for (int key = 0; a->action == NSBOX_ACTION_BOX && key < NSBOX_KEY_COUNT; key++)
+		if (!same_words(a, b, key))
+			return (enum nsbox_key)key;
+	return NSBOX_KEY_COUNT;
+}
+
 bool nsbox_decision_same(const struct nsbox_decision *a, const struct nsbox_decision *b)
 {
-	bool same = a->action == b->action;
-
-	/* Whom it passes, or denies, by both names has no box to be of two minds about. */
-	for (int key = 0; same && a->action == NSBOX_ACTION_BOX && key < NSBOX_KEY_COUNT; key++)
-		same = same_words(a, b, key);
-	return same;
+	return nsbox_decision_differs(a, b) == NSBOX_KEY_COUNT;
 }
 
 void nsbox_decision_free(struct nsbox_decision *decision)

@@ -344,6 +344,9 @@ int nsbox_policy_load_file(const char *file, struct nsbox_policy **ret_policy,
  * same words in another; %u may read differently.
  */
 bool nsbox_decision_same(const struct nsbox_decision *a, const struct nsbox_decision *b);
+/* The key that it says something else of; NSBOX_KEY_COUNT: none. */
+enum nsbox_key nsbox_decision_differs(const struct nsbox_decision *a,
+				      const struct nsbox_decision *b);
 
 enum nsbox_finding { NSBOX_FINDING_WARNING, NSBOX_FINDING_ERROR };
 
@@ -355,6 +358,8 @@ struct nsbox_lint {
 	/* A group or a user with a section, or a user with a file (line 0). */
 	void (*named)(bool is_group, const char *name, const struct nsbox_origin *where,
 		      void *data);
+	/* Is the profile named elsewhere, on a line of pam.d? NULL: no. */
+	bool (*names_profile)(const char *name, void *data);
 	void *data;
 };
 

@@ -6,12 +6,14 @@
 Call it before the throwaway host is made, which hides the cache: what it returns stays reachable.
 
     busybox(path)   makes a tree of busybox there
+    loop_devices()  their nodes in /dev
 """
 
 import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -117,6 +119,13 @@ def busybox(path, applets=()):
         if not os.path.lexists(f"{path}/bin/{applet}"):
             os.symlink("busybox", f"{path}/bin/{applet}")
     return path
+
+
+def loop_devices(n=32):
+    """The nodes of loop devices, which an image file may need; a throwaway host has none."""
+    for number in range(n):
+        if not os.path.exists(f"/dev/loop{number}"):
+            os.mknod(f"/dev/loop{number}", stat.S_IFBLK | 0o600, os.makedev(7, number))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,16 @@
 
 import json
 import os
+import re
 import shutil
 
 from common import POLICY, contains, eq, restore, setup
+import images
+import observe
 from tap import lacks, main, test
 
 ETC = "/etc/nsbox"
+MANUAL = observe.read(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/man/nsbox.conf.5.scd"))
 CLEAN, WARNINGS, ERRORS = 0, 3, 4
 
 
@@ -80,7 +84,7 @@ def a_section_that_another_file_sets_again_is_shadowed(h):
     h.write(f"{ETC}/users.d/alice.conf", "pids_max = 200\nhostname = a\n")
     (level, file, line), message = only(h)
     eq((level, file, line), ("warning", "nsbox.conf", 7), "level, file and line")
-    contains(message, "users.d/alice.conf")
+    contains(message, "users.d/alice.conf: take it out of one of them")
 
 
 @test
@@ -89,7 +93,12 @@ def a_profile_that_nothing_names_is_said(h):
     h.write(f"{ETC}/users.d/bob.conf", "profile = lab\n")
     (level, file, line), message = only(h)
     eq((level, file, line), ("warning", "nsbox.conf", 9), "level, file and line")
-    contains(message, "no section names this profile")
+    contains(message, "no section names this profile: write profile = NAME where it is to count, or take it out")
+    h.enable("su", "exempt_group=admins profile=idle")
+    try:
+        eq(check(h), {}, "findings of a profile that a line in pam.d names")
+    finally:
+        h.enable("su", "exempt_group=admins")
 
 
 @test
@@ -99,6 +108,7 @@ def groups_and_users_that_do_not_exist_are_said(h):
     found = check(h)
     for line, text in ((7, "no user nosuch"), (8, "no group nosuch"), (9, "no user 4711"), (10, "no group 4711")):
         contains(found["warning", "nsbox.conf", line], text)
+        contains(found["warning", "nsbox.conf", line], ", or take this out")
     contains(found["warning", "users.d/nobody-here.conf", None], "no user nobody-here")
     eq(len(found), 5, f"findings: {found}")
 
@@ -117,7 +127,56 @@ def an_image_that_is_not_there_or_has_no_shell(h):
     h.write("/srv/image/usr/bin/sh", "", 0o755)
     eq(check(h), {}, "findings of an image with /bin/sh")
     h.policy(POLICY + "[user alice]\nrootfs = /srv/image\nshell_fallback = none\n")
-    contains(only(h)[1], "the shell of alice")
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("error", "nsbox.conf", 8), "level, file and line")
+    contains(message, "has no /bin/bash, the shell of alice")
+    contains(message, "install it there, or write a shell that is")
+    os.chmod("/srv/image", 0o777)
+    contains(only(h)[1], "can be written by others than root: chown it to root and chmod go-w")
+
+
+@test
+def an_image_that_is_a_file_is_looked_into(h):
+    os.makedirs("/srv/image/bin")
+    h.write("/srv/image.erofs", "no image\n")
+    h.policy(POLICY + "[user alice]\nrootfs = /srv/image.erofs\n")
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("error", "nsbox.conf", 8), "level, file and line")
+    contains(message, "is neither a directory nor an erofs or squashfs file")
+    images.loop_devices()
+    before = observe.mounts(), h.run(["losetup", "-a"]).out
+    for shell, findings in ((None, 1), ("/srv/image/bin/sh", 0)):
+        if shell:
+            h.write(shell, "", 0o755)
+        os.unlink("/srv/image.erofs")
+        h.run(["mkfs.erofs", "--quiet", "/srv/image.erofs", "/srv/image"]).check()
+        found = check(h)
+        eq(len(found), findings, f"findings: {found}")
+    h.wait_until(lambda: (observe.mounts(), h.run(["losetup", "-a"]).out) == before, 5, "mounts and loop devices are as before")
+
+
+@test
+def a_box_that_only_some_services_give_is_looked_at(h):
+    for services in ("services = su", "services = login,su", "deny_services = sshd"):
+        h.policy(POLICY + f"[user alice]\n{services}\nrootfs = /srv/image\n")
+        (level, file, line), message = only(h)
+        eq((level, file, line), ("error", "nsbox.conf", 9), f"level, file and line, {services}")
+
+
+@test
+def members_by_their_primary_group_are_looked_at(h):
+    """Of carol's group nothing in group(5) says that she is in it."""
+    os.makedirs("/srv/image/bin")
+    h.write("/srv/image/bin/sh", "", 0o755)
+    h.write("/etc/passwd", open("/etc/passwd").read() + "erin:x:1009:1777::/home/erin:/bin/zsh\n")
+    h.write("/etc/group", open("/etc/group").read() + "lab:x:1777:\n")
+    h.policy(POLICY + "[group lab]\naction = box\nrootfs = /srv/image\nshell_fallback = /bin/sh\n")
+    eq(check(h), {}, "findings")
+    for group in ("lab", "1777"):
+        h.policy(POLICY + f"[group {group}]\naction = box\nrootfs = /srv/image\nshell_fallback = none\n")
+        r = h.run(["nsbox", "check"])
+        contains(r.out, "nsbox.conf:9: error: ")
+        contains(r.out, "has no /bin/zsh, the shell of erin")
 
 
 @test
@@ -143,10 +202,25 @@ def an_id_range_with_somebody_in_it(h):
     h.write("/etc/subuid", "bob:600000:65536\ncarol:899999:65536\n")
     (level, file, line), message = only(h)
     eq((level, file, line), ("warning", "nsbox.conf", 8), "level, file and line")
-    contains(message, "/etc/subuid gives 899999-965534 of it to carol")
+    contains(message, "/etc/subuid gives 899999-965534 of it to carol, and no box gets these: write a range without them")
+    h.write("/etc/subuid", "")
+    h.write("/etc/subgid", "carol:899999:65536\n")
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("warning", "nsbox.conf", 8), "level, file and line")
+    contains(message, "/etc/subgid gives")
+    h.write("/etc/subgid", "")
     h.policy(POLICY)
     h.write("/etc/passwd", open("/etc/passwd").read() + "far:x:600000:600000::/home/far:/bin/sh\n")
-    contains(only(h)[1], "uid 600000 of far")
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("warning", "nsbox.conf", None), "level, file and line of the built-in range")
+    contains(message, "uid 600000 of far is in it, and a box could have the same: write a range without users")
+    h.policy(POLICY + "[user alice]\nid_range = 500000-1000000\n[user bob]\nid_range = 500000-1000000\n")
+    eq([line for _, _, line in check(h) if line], [8, 10], "lines of the findings")
+    shutil.copy2("/etc/passwd.kept", "/etc/passwd")
+    h.write("/etc/group", open("/etc/group").read() + "directory:x:700001:\n")
+    h.policy(POLICY + "[user alice]\nid_range = 700000-900000\n")
+    found = check(h)
+    contains(found["warning", "nsbox.conf", 8], "gid 700001 of group directory is in it")
 
 
 @test
@@ -155,9 +229,20 @@ def two_names_of_one_uid_with_different_policies(h):
     h.write("/etc/group", open("/etc/group").read().replace("nsbox:x:1500:", "nsbox:x:1500:alias,"))
     eq(check(h), {}, "findings of one policy")
     h.policy(POLICY + "[user alias]\npids_max = 4000\n")
-    message = only(h)[1]
-    contains(message, "one uid, 1001")
-    contains(message, "make it the same")
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("error", "nsbox.conf", 8), "level, file and line")
+    eq(message, "alias and alice are one uid, 1001, and pids_max is 4000 for the one and 512 for the other: write the same "
+       "for both")
+    h.policy(POLICY + "[user alice]\nservices = su\n")
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("error", "nsbox.conf", 8), "level, file and line")
+    contains(message, "services is all for the one and su for the other")
+    h.policy(POLICY + "services = su\n")
+    eq(check(h), {}, "findings of one policy that boxes through su alone")
+    h.policy(POLICY.replace("[group nsbox]", "[user alice]"))
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("error", "nsbox.conf", 6), "level, file and line")
+    contains(message, "action is pass for the one and box for the other: write the same for both")
 
 
 @test
@@ -178,6 +263,31 @@ def a_policy_that_may_not_be_trusted_is_an_error(h):
     contains(only(h)[1], "writable by everyone")
     os.unlink(f"{ETC}/nsbox.conf")
     contains(only(h)[1], "is missing")
+
+
+# ------------------------------------------------------------ the manual
+
+@test
+def every_example_of_the_manual_is_policy(h):
+    """As it is rendered: a backslash of scdoc's is gone."""
+    network = "[network lab]\nbridge = lab0\nsubnet = 10.90.0.0/24\n"
+    examples = re.findall(r"^(\t?)```\n(.*?)^\t?```$", MANUAL, re.S | re.M)
+    assert len(examples) > 10, f"only {len(examples)} examples found"
+    for indent, text in examples:
+        text = re.sub(r"\\(.)", r"\1", "".join(line.removeprefix(indent) for line in text.splitlines(True)))
+        text = text if text.startswith("[") else "[user alice]\n" + text
+        if "bridge:lab" in text and "[network lab]" not in text:
+            text += network
+        h.policy(("" if "[defaults]" in text else "[defaults]\naction = box\n") + text)
+        for (level, _, _), message in check(h).items():
+            assert level == "warning" or "No such file or directory: write the directory of an image" in message, \
+                f"{message}\nof:\n{text}"
+        for user in ("alice", "carol"):
+            code, answer = explain(h, user)
+            eq((code, answer.get("error")), (0, None), f"explain {user} with:\n{text}")
+        if text.startswith("[user alice]"):
+            key = text.split("\n")[1].split()[0]
+            eq(explain(h, "alice")[1]["keys"][key]["from"]["section"], "[user alice]", key)
 
 
 # ------------------------------------------------------------ explain --json
@@ -228,7 +338,7 @@ def explain_json_of_a_refused_user_is_json_too(h):
     lacks(answer["error"], "\x1b")
 
 
-KEPT = ("/etc/passwd", "/etc/group", "/etc/subuid")
+KEPT = ("/etc/passwd", "/etc/group", "/etc/subuid", "/etc/subgid")
 
 
 def before_each(h):
@@ -241,6 +351,8 @@ def before_each(h):
         shutil.copy2(file + ".kept", file)
     for tree in (f"{ETC}/nsbox.conf.d", f"{ETC}/users.d", "/srv/image"):
         shutil.rmtree(tree, ignore_errors=True)
+    if os.path.exists("/srv/image.erofs"):
+        os.unlink("/srv/image.erofs")
     restore(h)
     for tree in (f"{ETC}/nsbox.conf.d", f"{ETC}/users.d"):
         os.makedirs(tree)

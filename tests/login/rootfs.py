@@ -15,7 +15,6 @@ DEBIAN = images.debian()
 BUSYBOX = "/srv/busybox"
 FILES = {"erofs": "/srv/busybox.erofs", "squashfs": "/srv/busybox.squashfs"}
 STATE = "/var/lib/nsbox"
-LOOPS = 32
 
 
 def setup(h):
@@ -27,9 +26,7 @@ def setup(h):
     h.write(f"{BUSYBOX}/usr/dir/deep/er/file", "deep\n")
     h.run(["mkfs.erofs", "--quiet", FILES["erofs"], BUSYBOX]).check()
     h.run(["mksquashfs", BUSYBOX, FILES["squashfs"], "-quiet", "-no-progress"]).check()
-    for number in range(LOOPS):
-        if not os.path.exists(f"/dev/loop{number}"):
-            os.mknod(f"/dev/loop{number}", stat.S_IFBLK | 0o600, os.makedev(7, number))
+    images.loop_devices()
 
 
 def root(path, mode="ro", more=""):

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* nsbox check: images, roots that can be written, ids. See check.h. */
+#include "check.h"
+#include "cleanup.h"
+#include "image.h"
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* --- images ---------------------------------------------------------------- */
+
+/* Resolved as the box will: a link that leads to /usr/bin means the image's. */
+static bool image_has(int image, const char *path)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+	};
+	cleanup_close int fd = (int)syscall(SYS_openat2, image, path, &how, sizeof(how));
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 0111);
+}
+
+/* As a login opens it, who is root: that also says whether it may be trusted. Else as well as it goes. */
+static int open_image(const char *path, struct nsbox_error *err)
+{
+	cleanup_close int fd = open(path, O_PATH | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return nsbox_error_say(err, errno, "rootfs = \"%.80s\": %s: write the directory of "
+				       "an image, or host", path, strerror(errno));
+	if (geteuid() == 0)
+		return nsbox_image_open(path, err);
+	/* Into an image that is a file only root can look. */
+	if (fstat(fd, &st) < 0 || !S_ISDIR(st.st_mode))
+		return -EISDIR;
+	return take_fd(&fd);
+}
+
+static void check_image(struct nsbox_check *c, const struct nsbox_subject *subject,
+			const struct nsbox_decision *d)
+{
+	const struct nsbox_origin *where = &d->origin[NSBOX_KEY_ROOTFS];
+
+	/* Everybody of a group has the same, and a file has to be mounted. */
+	if (!c->image_path || strcmp(c->image_path, d->rootfs) != 0) {
+		(void)nsbox_close(c->image);
+		free(c->image_path);
+		c->image_path = nsbox_check_copy(d->rootfs);
+		c->image = open_image(d->rootfs, &c->image_err);
+	}
+	if (c->image < 0 && c->image != -EISDIR)
+		ERROR(c, where, "%s", c->image_err.msg);
+	if (c->image < 0 || image_has(c->image, subject->shell) ||
+	    (strcmp(d->shell_fallback, "none") != 0 && image_has(c->image, d->shell_fallback)))
+		return;
+	ERROR(c, where, "rootfs = \"%.60s\" has no %.40s, the shell of %.32s, and no "
+	      "shell_fallback (%.40s): install it there, or write a shell that is",
+	      d->rootfs, subject->shell, subject->name, d->shell_fallback);
+}
+
+static void check_writable(struct nsbox_check *c, const struct nsbox_decision *d)
+{
+	const struct nsbox_origin *memory = &d->origin[NSBOX_KEY_MEMORY_MAX];
+
+	if (d->rootfs_mode == NSBOX_ROOTFS_RO ||
+	    (memory->file && (d->memory_percent || d->memory_max != NSBOX_LIMIT_NONE)))
+		return;
+	ERROR(c, &d->origin[NSBOX_KEY_ROOTFS_MODE], "rootfs_mode = %s without a memory_max: box "
+	      "root has 65536 ids there, and limits for one user do not hold: write memory_max",
+	      d->text[NSBOX_KEY_ROOTFS_MODE]);
+}
+
+void nsbox_check_box(struct nsbox_check *c, const struct nsbox_subject *subject,
+		     const struct nsbox_decision *d, bool is_real)
+{
+	if (d->would != NSBOX_ACTION_BOX || d->unfit)
+		return;
+	check_writable(c, d);
+	if (strcmp(d->rootfs, "host") != 0 && (is_real || !strstr(d->rootfs, subject->name)))
+		check_image(c, subject, d);
+}
+
+/* --- ids ------------------------------------------------------------------- */
+
+/* "NAME:FIRST:COUNT" (subuid(5)) that begins or ends in the range. */
+static void check_subids(struct nsbox_check *c, const char *path, const struct nsbox_decision *d)
+{
+	const struct nsbox_origin *where = &d->origin[NSBOX_KEY_ID_RANGE];
+	cleanup_fclose FILE *f = fopen(path, "re");
+	unsigned long long first, count;
+	char line[512], name[64];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%63[^:]:%llu:%llu", name, &first, &count) != 3 || !count)
+			continue;
+		if (first > d->id_last || first + count - 1 < d->id_first)
+			continue;
+		WARN(c, where, "id_range = %u-%u: %s gives %llu-%llu of it to %s, and no box gets "
+		     "these: write a range without them", d->id_first, d->id_last, path, first,
+		     first + count - 1, nsbox_quote_string(name).s);
+		return;
+	}
+}
+
+static bool is_in_range(const struct nsbox_decision *d, uint32_t id)
+{
+	return id >= d->id_first && id <= d->id_last;
+}
+
+static void check_names(struct nsbox_check *c, const struct nsbox_decision *d)
+{
+	const struct nsbox_origin *where = &d->origin[NSBOX_KEY_ID_RANGE];
+
+	for (size_t i = 0; i < c->n_passwd; i++) {
+		if (!is_in_range(d, c->passwd[i].uid))
+			continue;
+		WARN(c, where, "id_range = %u-%u: uid %u of %s is in it, and a box could have the "
+		     "same: write a range without users", d->id_first, d->id_last, c->passwd[i].uid,
+		     nsbox_quote_string(c->passwd[i].name).s);
+		break;
+	}
+	for (size_t i = 0; i < c->n_groups; i++) {
+		if (!is_in_range(d, c->groups[i].gid))
+			continue;
+		WARN(c, where, "id_range = %u-%u: gid %u of group %s is in it, and a box could have "
+		     "the same: write a range without groups", d->id_first, d->id_last,
+		     c->groups[i].gid, nsbox_quote_string(c->groups[i].name).s);
+		break;
+	}
+}
+
+void nsbox_check_ids(struct nsbox_check *c, const struct nsbox_decision *d)
+{
+	const struct nsbox_origin *where = &d->origin[NSBOX_KEY_ID_RANGE];
+
+	if (c->id_last == d->id_last && c->id_first == d->id_first && c->id_line == where->line)
+		return;
+	c->id_first = d->id_first;
+	c->id_last = d->id_last;
+	c->id_line = where->line;
+	check_names(c, d);
+	/* The default is large, and what is taken of it is left out. */
+	if (!where->file)
+		return;
+	check_subids(c, "/etc/subuid", d);
+	check_subids(c, "/etc/subgid", d);
+}
