@@ -11,7 +11,7 @@
  * With the last one the files are written and loaded as at a login, otherwise
  * parsed from memory. Whatever comes, a sentence must be fit to be shown, an
  * answer complete, and the same from the whole policy as from what is read of it
- * for the subject alone. Built with libFuzzer, or with replay.c.
+ * for the subject alone. What nsbox check finds in the files is asked for, too. Built with libFuzzer, or with replay.c.
  */
 #include "cleanup.h"
 #include "fuzz.h"
@@ -55,6 +55,48 @@ static void each(const struct nsbox_origin *where, const char *sentence, void *d
 	(void)data;
 	MUST(where->file);
 	check_sentence(sentence);
+}
+
+static void finding(enum nsbox_finding kind, const struct nsbox_origin *where, const char *text,
+		    void *data)
+{
+	(void)kind;
+	(void)where;
+	(void)data;
+	check_sentence(text);
+}
+
+static void named(bool is_group, const char *name, const struct nsbox_origin *where, void *data)
+{
+	(void)is_group;
+	(void)data;
+	MUST(name[0] && where->file);
+}
+
+static bool names_profile(const char *name, void *data)
+{
+	(void)data;
+	MUST(name[0]);
+	return false;
+}
+
+static void value(const char *text, const struct nsbox_origin *where, void *data)
+{
+	(void)data;
+	MUST(text[0] && where->file && where->line);
+}
+
+/* What nsbox check and nsbox doctor ask of the files. */
+static void check_files(const struct nsbox_policy *policy)
+{
+	const struct nsbox_lint to = {
+		.finding = finding, .named = named, .names_profile = names_profile,
+	};
+
+	struct nsbox_error err;
+
+	MUST(nsbox_policy_lint(policy, &to, &err) == 0);
+	MUST(nsbox_policy_each_value(policy, NSBOX_KEY_ROOTFS, value, NULL, &err) == 0);
 }
 
 static void split_parts(struct input *in, const char *data, size_t size)
@@ -282,6 +324,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (all) {
 		first = ask(all, &in);
 		(void)nsbox_policy_errors(all, each, NULL);
+		check_files(all);
 		second = ask(his, &in);
 		MUST(!first == !second && (!first || !strcmp(first, second)));
 	}
