@@ -85,7 +85,7 @@ def ids_above_65535(h):
 
 @test
 def ids_at_the_edges_of_the_map(h):
-    for uid in (1000, 59999, 65533, 65535, 65536, 2147483000):
+    for uid in (1000, 59999, 65533, 65535, 65536, 2147483000, 4000000000, 4294967294):
         user_with_ids(h, f"edge{uid}", uid, uid)
 
 
