@@ -35,4 +35,23 @@ def a_user_who_called_su_has_no_power_over_the_keeper(h):
     in_box(t.ask(LOOK))
 
 
+@test
+def a_caller_without_standard_descriptors_gets_a_whole_keeper(h):
+    """runuser is not set-uid, so nobody opens 0 to 2 for it: the keeper must not have its own there."""
+    for closed in ("<&- >&- 2>&-", "<&- >&-", "<&-", "<&- 2>&-", ">&-"):
+        h.home_file("alice", "go", f"#!/bin/sh\n{LOOK} > /home/alice/look; exec sleep 1000\n", 0o755)
+        p = h.start(["sh", "-c", f"exec runuser -u alice -- /home/alice/go {closed}"], cwd="/home/alice")
+        wait_until(lambda: len(observe.read("/home/alice/look").splitlines()) > 6, 5, f"the session runs, {closed}")
+        in_box(observe.read("/home/alice/look"))
+        os.unlink("/home/alice/look")
+        keeper, init = observe.keepers()[0], only_init(h)
+        for who in (keeper, init):
+            eq([os.readlink(f"/proc/{who.pid}/fd/{fd}") for fd in range(3)], ["/dev/null"] * 3,
+               f"descriptors 0 to 2 of {who}, {closed}")
+        os.kill(keeper.pid, signal.SIGKILL)
+        wait_until(lambda: not observe.inits(), 1, f"init is gone, {closed}")
+        p.wait(5)
+        h.settle()
+
+
 main(setup, before_each=restore)
