@@ -201,8 +201,9 @@ static int join_existing(struct server *s, struct session *session, struct nsbox
 				       open->box);
 	r = know_caller(session, packet, err);
 	if (r == 0)
-		r = show_terminals(s, session, packet, err);
-	return r < 0 ? r : send_cgroups(s, session, err);
+		r = send_cgroups(s, session, err);
+	/* While the caller moves; and init is not asked in a frozen box. */
+	return r < 0 ? r : show_terminals(s, session, packet, err);
 }
 
 static void send_join(struct server *s, struct session *session, struct nsbox_error *err, int *ret)
@@ -345,6 +346,8 @@ static int handle(struct server *s, struct session *session, struct nsbox_packet
 		enliven(s, session);
 	} else if (type == NSBOX_MSG_FAILED) {
 		end_session(s, session);
+	} else if (session->stage == STAGE_REFUSED && type == NSBOX_MSG_MOVED) {
+		;	/* said before it heard: its FAILED comes */
 	} else {
 		r = nsbox_error_say(err, EPROTO, "message %u is not due now", type);
 	}

@@ -54,4 +54,88 @@ def a_caller_without_standard_descriptors_gets_a_whole_keeper(h):
         h.settle()
 
 
+# ------------------------------------------------------------ terminals
+
+def on_a_terminal(h):
+    """A shell of alice's on a terminal of the host; its name in the box's /dev."""
+    t = h.pty(["su", "-", "alice"])
+    t.expect(r"\$ ")
+    return t
+
+
+@test
+def a_terminal_is_taken_out_of_the_box_also_when_init_does_not_answer(h):
+    """Terminals have few numbers: who logs in on the same one later must find room for it."""
+    h.session("alice")
+    init = only_init(h)
+    t = on_a_terminal(h)
+    name = os.path.basename(t.ask("tty"))
+    assert os.path.exists(f"/proc/{init.pid}/root/dev/{name}"), "the terminal in the box"
+    os.kill(init.pid, signal.SIGSTOP)
+    try:
+        h.run(["kill", "-9", str(t.pid)]).check()
+        wait_until(lambda: not os.path.exists(f"/proc/{init.pid}/root/dev/{name}"), 2, "the terminal is out of the box")
+    finally:
+        os.kill(init.pid, signal.SIGCONT)
+    eq(t.wait(), 137, "exit code of su")
+    h.run(["su", "-", "alice", "-c", "true"]).check()
+    again = on_a_terminal(h)
+    in_box(again.ask(LOOK))
+
+
+@test
+def a_frozen_box_says_so_on_a_terminal_too(h):
+    s = h.session("alice")
+    own = FREEZER + observe.cgroups_of(s.pid)["freezer"]
+    h.write(own + "/freezer.state", "FROZEN")
+    try:
+        mark = h.log_mark()
+        t = h.pty(["su", "-", "alice"])
+        t.expect("frozen", 2)
+        assert t.drain() != 0
+        h.wait_for_log("nsbox.*frozen", since=mark)
+    finally:
+        h.write(own + "/freezer.state", "THAWED")
+    again = on_a_terminal(h)
+    in_box(again.ask(LOOK))
+
+
+@test
+def an_answer_that_comes_too_late_is_not_that_to_the_next_question(h):
+    s = h.session("alice")
+    init = only_init(h)
+    os.kill(init.pid, signal.SIGSTOP)
+    try:
+        t = h.pty(["su", "-", "alice"])
+        t.expect("the box's init: no answer in time")
+        assert t.drain() != 0
+    finally:
+        os.kill(init.pid, signal.SIGCONT)
+    for _ in range(3):
+        t = on_a_terminal(h)
+        eq(in_box(t.ask(LOOK)), observe.nsinos(s.pid), "the box")
+        contains(t.ask("tty"), "/dev/pts-", "the terminal")
+        t.line("exit")
+        eq(t.drain(), 0, "exit code")
+
+
+@test
+def gc_says_why_a_box_is_not_gone(h):
+    t = on_a_terminal(h)
+    t.ask("true")
+    box = observe.field(" ".join(os.listdir("/run/nsbox/1001")), r"(\S+)\.box")
+    kill_box(h, t)
+    t.drain()
+    more = [c + "/more" for c in observe.box_cgroups() if c.endswith(box) and "/pids/" in c]
+    os.mkdir(more[0])
+    try:
+        r = h.run(["nsbox", "gc"])
+        assert r.code != 0, r
+        contains(r.err, f"nsbox: box {box} is not gone: rmdir ", "what gc says")
+    finally:
+        os.rmdir(more[0])
+    eq(h.run(["nsbox", "gc"]).check().out, box + "\n", "what is cleared")
+    eq(h.leftovers(), {}, "leftovers")
+
+
 main(setup, before_each=restore)
