@@ -25,6 +25,8 @@ enum {
 	OPEN_TIMEOUT_MS = 5000,
 	BUILD_TIMEOUT_MS = 4000,
 	TTYS_MAX = 3,
+	/* Without a descriptor for whoever knocks. */
+	DEAF_MS = 100,
 	/* For a session that logind ends: to end by itself; after SIGTERM. */
 	ENDING_GRACE_MS = 1000,
 	ENDING_TERM_MS = 3000,
@@ -65,6 +67,7 @@ struct server {
 	size_t n, room;
 	time_t since;
 	uint64_t idle_since_ms;	/* when the last session ended; 0: there is one */
+	uint64_t deaf_until_ms;	/* not 0: nobody can be let in before */
 	int signals;		/* signalfd: SIGTERM and SIGINT end the box in good order */
 	bool ending;
 	struct nsbox_watch watch;
@@ -386,6 +389,9 @@ static void accept_all(struct server *s)
 		    !add_session(s, sock))
 			(void)nsbox_close(sock);
 	}
+	/* Too many descriptors, here or on the machine: he waits, and poll() must not spin for him. */
+	if (errno != EAGAIN)
+		s->deaf_until_ms = nsbox_now_ms() + DEAF_MS;
 }
 
 /* passwd, a session of logind or, if @what is "", any of them has changed: does it concern us? */
@@ -467,7 +473,7 @@ static void check_deadlines(struct server *s)
 /* When poll() must return although nothing happened. */
 static int poll_timeout(const struct server *s)
 {
-	uint64_t next = UINT64_MAX;
+	uint64_t next = s->deaf_until_ms ? s->deaf_until_ms : UINT64_MAX;
 
 	for (size_t i = 0; i < s->n; i++) {
 		const struct session *session = &s->sessions[i];
@@ -497,6 +503,10 @@ static int turn(struct server *s)
 	if (!fds)
 		return -ENOMEM;
 	fds[POLL_LISTENER] = (struct pollfd){ .fd = s->box.record.listener, .events = POLLIN };
+	if (s->deaf_until_ms > nsbox_now_ms())
+		fds[POLL_LISTENER].fd = -EBADF;
+	else
+		s->deaf_until_ms = 0;
 	fds[POLL_INIT] = (struct pollfd){ .fd = s->box.pidfd, .events = POLLIN };
 	fds[POLL_SIGNALS] = (struct pollfd){ .fd = s->signals, .events = POLLIN };
 	fds[POLL_LOG] = (struct pollfd){ .fd = s->box.log.box, .events = POLLIN };

@@ -119,6 +119,39 @@ def an_answer_that_comes_too_late_is_not_that_to_the_next_question(h):
         eq(t.drain(), 0, "exit code")
 
 
+# ------------------------------------------------------------ descriptors
+
+def watches(pid):
+    """A keeper that has done all that a session need not wait for waits for events in directories too."""
+    return any("inotify" in os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd"))
+
+
+def settled(keeper):
+    wait_until(lambda: watches(keeper.pid), 3, "the keeper has settled")
+
+
+def cpu(pid):
+    return sum(int(n) for n in observe.read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()[11:13])
+
+
+@test
+def a_keeper_without_descriptors_waits_for_one(h):
+    """A box may have more sessions than the keeper descriptors: that is no reason to spin."""
+    s = h.session("alice")
+    keeper = observe.keepers()[0]
+    settled(keeper)
+    used = max(int(fd) for fd in os.listdir(f"/proc/{keeper.pid}/fd")) + 1
+    before = resource.prlimit(keeper.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(keeper.pid, resource.RLIMIT_NOFILE, (used, before[1]))
+    start = cpu(keeper.pid)
+    r = h.run(["su", "-", "alice", "-c", "true"])
+    assert r.code != 0, r
+    spent = cpu(keeper.pid) - start
+    resource.prlimit(keeper.pid, resource.RLIMIT_NOFILE, before)
+    assert spent < 50, f"the keeper worked for {spent} ticks"
+    eq(in_box(h.run(["su", "-", "alice", "-c", LOOK]).check().out), observe.nsinos(s.pid), "the box")
+
+
 @test
 def gc_says_why_a_box_is_not_gone(h):
     t = on_a_terminal(h)
