@@ -152,6 +152,29 @@ def a_keeper_without_descriptors_waits_for_one(h):
     eq(in_box(h.run(["su", "-", "alice", "-c", LOOK]).check().out), observe.nsinos(s.pid), "the box")
 
 
+# ------------------------------------------------------------ passwd
+
+@test
+def a_line_of_passwd_that_is_too_long_ends_no_box(h):
+    s = h.session("alice")
+    keeper = observe.keepers()[0]
+    settled(keeper)
+    text = observe.read("/etc/passwd")
+
+    def replace(new):
+        h.write("/etc/passwd.new", new)
+        os.rename("/etc/passwd.new", "/etc/passwd")
+    try:
+        replace(f"long:x:4000:4000:{'x' * 8000}:/:/bin/sh\n" + text)
+        # The next turn of the keeper comes after that event.
+        h.run(["nsbox", "list"])
+        h.run(["nsbox", "list"])
+        os.kill(s.pid, 0)
+        eq([k.pid for k in observe.keepers()], [keeper.pid], "keepers")
+    finally:
+        replace(text)
+
+
 @test
 def gc_says_why_a_box_is_not_gone(h):
     t = on_a_terminal(h)
