@@ -219,7 +219,8 @@ static void send_join(struct server *s, struct session *session, struct nsbox_er
 	*ret = nsbox_box_fill_join(&s->box, session->leaf, &msg.u.join, err);
 	if (*ret == 0)
 		*ret = nsbox_msg_send(session->sock, &msg, &s->box.pidfd, 1, err);
-	session->stage = STAGE_JOINING;
+	if (*ret == 0)
+		session->stage = STAGE_JOINING;
 }
 
 static size_t count_sessions(const struct server *s)

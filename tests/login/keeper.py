@@ -175,6 +175,18 @@ def a_line_of_passwd_that_is_too_long_ends_no_box(h):
         replace(text)
 
 
+# ------------------------------------------------------------ the first session does not get in
+
+@test
+def a_session_that_the_box_cannot_have_is_told_and_lives(h):
+    """What is refused after the move: the caller must be out of the cgroups before the box is killed."""
+    h.policy(policy("[user alice]\nenv = " + " ".join(f"V{i}={'%h' * 100}" for i in range(18)) + "\n"))
+    for _ in range(10):
+        r = h.run(["su", "-", "alice", "-c", "true"])
+        contains(r.err, "env is longer", f"what su says ({r})")
+        h.wait_gone()
+
+
 @test
 def gc_says_why_a_box_is_not_gone(h):
     t = on_a_terminal(h)
