@@ -617,7 +617,8 @@ static void serve(struct server *s)
 	s->signals = catch_signals();
 	while (!s->ending && r == 0) {
 		r = turn(s);
-		if (!settled && s->joined) {
+		/* Who called first may have failed: then nobody waits. */
+		if (!settled && !s->ending && (s->joined || count_sessions(s) == 0)) {
 			settled = true;
 			settle_down(s);
 		}

@@ -187,6 +187,30 @@ def a_session_that_the_box_cannot_have_is_told_and_lives(h):
         h.wait_gone()
 
 
+def strace(inject, *argv):
+    return ["strace", "-q", "-o", "/root/trace", "-e", f"trace={inject.split(':')[0]}", "-e", "inject=" + inject, *argv]
+
+
+@test
+def a_keeper_settles_also_when_its_first_session_fails(h):
+    """It would stay in the cgroup of that caller, and not watch passwd, as long as the box lingers."""
+    h.policy(policy(defaults="linger = forever\n"))
+    service = "/sys/fs/cgroup/pids/service"
+    os.makedirs(service, exist_ok=True)
+    try:
+        r = h.run(["sh", "-c", f"echo $$ > {service}/cgroup.procs; exec \"$@\"", "sh",
+                   *strace("setns:error=EPERM", "su", "-", "alice", "-c", "true")])
+        contains(r.err, "setns into the box", f"what su says ({r})")
+        keeper = observe.keepers()[0]
+        settled(keeper)
+        eq(observe.read(service + "/cgroup.procs"), "", "processes left in the caller's cgroup")
+        in_box(h.run(["su", "-", "alice", "-c", LOOK]).check().out)
+        eq([k.pid for k in observe.keepers()], [keeper.pid], "keepers")
+    finally:
+        h.settle()
+        os.rmdir(service)
+
+
 @test
 def gc_says_why_a_box_is_not_gone(h):
     t = on_a_terminal(h)
