@@ -211,6 +211,43 @@ def a_keeper_settles_also_when_its_first_session_fails(h):
         os.rmdir(service)
 
 
+# ------------------------------------------------------------ clearing up after a keeper that was killed
+
+def kill_box(h, t):
+    """The keeper and init at once, and su; the terminal stays the box's, as nobody is there to give it back."""
+    victims = [*observe.keepers(), *observe.inits()]
+    for sig in (signal.SIGSTOP, signal.SIGKILL):
+        for p in victims:
+            os.kill(p.pid, sig)
+    wait_until(lambda: not observe.keepers() and not observe.inits(), 3, "keeper and init are gone")
+
+
+@test
+def what_is_cleared_twice_is_not_taken_from_a_new_box(h):
+    """One that has opened the record of a dead box just before another clears it; a new box has its ids by then."""
+    t = h.pty(["bash", "--norc"], env={"PS1": "host# "})
+    t.expect("host# ")
+    t.line("tty; su - alice")
+    tty = t.expect(r"^(/dev/pts/\d+)")[1]
+    t.expect(r"\$ ")
+    kill_box(h, t)
+    t.expect("host# ")
+    gc = [host.KEEPER, "--gc"]
+    late = h.start(strace("flock:delay_enter=3000000:when=1", *gc))
+    box = observe.field(" ".join(os.listdir("/run/nsbox/1001")), r"(\S+)\.box")
+    wait_until(lambda: any(box in os.readlink(f"/proc/{p.pid}/fd/{fd}") for p in observe.keepers()
+                           for fd in os.listdir(f"/proc/{p.pid}/fd")), 3, "the late one has the record open")
+    eq(h.run(gc).check().out, box + "\n", "what is cleared")
+    eq(os.stat(tty).st_uid, 0, "owner of the terminal")
+    t.line("su - alice")
+    t.expect(r"\$ ")
+    owner = os.stat(tty).st_uid
+    assert owner > 1000, f"the terminal belongs to {owner}"
+    late.wait(10)
+    eq(os.stat(tty).st_uid, owner, "owner of the terminal")
+    in_box(t.ask(LOOK))
+
+
 @test
 def gc_says_why_a_box_is_not_gone(h):
     t = on_a_terminal(h)
