@@ -476,6 +476,19 @@ def a_join_that_fails_half_way_leaves_nobody_the_hosts_root(h):
 
 
 @test
+def an_environment_that_pam_does_not_take_ends_the_session_with_a_word(h):
+    """It comes after the join, so it is not to be taken back."""
+    h.write("/root/full.c", "int pam_putenv(void *p, const char *e) { (void)p; (void)e; return 5; }\n")
+    h.run("gcc -shared -fPIC -o /root/full.so /root/full.c").check()
+    mark = log_mark(h)
+    r = call(h, "alice", prefix=["env", "LD_PRELOAD=/root/full.so"])
+    eq(r.code, ABORT, f"code ({r.messages})")
+    eq(r.messages, [(ERROR_MSG, "nsbox: this session cannot be opened: PAM does not take XDG_RUNTIME_DIR=/run/user/1001.")],
+       "messages")
+    eq(len(our_lines(h, mark)), 1, "lines in the log")
+
+
+@test
 def no_failure_is_the_one_that_sudo_ignores(h):
     for user in ("alice", "mallory", "nosuch"):
         with keeper(None):
