@@ -218,7 +218,7 @@ static int check_root(struct nsbox_error *err)
 	return 0;
 }
 
-/* The steps after setns(): all of them, in this order, whatever one of them says. */
+/* The steps after setns(), in this order. */
 static int settle(const struct nsbox_join_plan *plan, struct nsbox_error *err)
 {
 	const struct nsbox_msg_join *to = plan->to;
@@ -253,6 +253,18 @@ static int settle(const struct nsbox_join_plan *plan, struct nsbox_error *err)
 	return r;
 }
 
+/*
+ * Whoever ignores our error shall have nothing left to misuse: above all not
+ * the host's uid 0, if it was that which could not be given up.
+ */
+static void give_up(void)
+{
+	(void)setgroups(0, NULL);
+	(void)!setresgid(0, 0, 0);
+	(void)!setresuid(0, 0, 0);
+	(void)nsbox_drop_caps(0, 0, NULL);
+}
+
 int nsbox_join(const struct nsbox_join_plan *plan, bool *ret_entered, struct nsbox_error *err)
 {
 	int r;
@@ -264,7 +276,6 @@ int nsbox_join(const struct nsbox_join_plan *plan, bool *ret_entered, struct nsb
 	*ret_entered = true;
 	r = settle(plan, err);
 	if (r < 0)
-		/* Whoever ignores our error shall have nothing left to misuse. */
-		(void)nsbox_drop_caps(0, 0, NULL);
+		give_up();
 	return r;
 }

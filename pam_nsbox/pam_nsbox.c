@@ -111,11 +111,16 @@ static int deny(pam_handle_t *pamh, const char *user, const char *message,
 }
 
 /* After the join, so that nothing has to be taken back if that fails. */
-static int put_env(pam_handle_t *pamh, const struct nsbox_msg_join *join)
+static int put_env(pam_handle_t *pamh, const char *user, const struct nsbox_msg_join *join)
 {
-	for (const char *e = join->env; *e; e += strlen(e) + 1)
-		if (pam_putenv(pamh, e) != PAM_SUCCESS)
-			return PAM_BUF_ERR;
+	struct nsbox_error err;
+
+	for (const char *e = join->env; *e; e += strlen(e) + 1) {
+		if (pam_putenv(pamh, e) == PAM_SUCCESS)
+			continue;
+		(void)nsbox_error_say(&err, ENOMEM, "PAM does not take %.60s", e);
+		return fail(pamh, user, &err, PAM_ABORT);
+	}
 	return PAM_SUCCESS;
 }
 
@@ -139,7 +144,7 @@ static int open_box(pam_handle_t *pamh, const struct passwd *pw, int argc, const
 	case NSBOX_ENTERED:
 		if (opened.join.notice[0])
 			(void)pam_info(pamh, "nsbox: %s.", opened.join.notice);
-		return put_env(pamh, &opened.join);
+		return put_env(pamh, pw->pw_name, &opened.join);
 	case NSBOX_DENIED:
 		return deny(pamh, pw->pw_name, opened.deny_message, &err);
 	case NSBOX_REFUSED:

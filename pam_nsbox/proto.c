@@ -48,7 +48,6 @@ static size_t msg_size(uint32_t type)
 	case NSBOX_MSG_STATUS:
 		return HEADER_SIZE + sizeof(m->u.status);
 	case NSBOX_MSG_TTY_BIND:
-	case NSBOX_MSG_TTY_UNBIND:
 		return HEADER_SIZE + sizeof(m->u.name);
 	default:
 		return HEADER_SIZE;
@@ -167,7 +166,6 @@ static void terminate_strings(struct nsbox_msg *msg)
 		msg->u.socket[NSBOX_SOCKET_MAX - 1] = '\0';
 		break;
 	case NSBOX_MSG_TTY_BIND:
-	case NSBOX_MSG_TTY_UNBIND:
 		msg->u.name[NSBOX_TTY_MAX - 1] = '\0';
 		break;
 	default:

@@ -70,8 +70,7 @@ enum nsbox_msg_type {
 	NSBOX_MSG_SETTLE,	/* you are in your cgroups */
 	NSBOX_MSG_READY,
 	NSBOX_MSG_TTY_BIND,
-	NSBOX_MSG_TTY_UNBIND,
-	NSBOX_MSG_DONE,
+	NSBOX_MSG_DONE = 18,
 };
 
 /* enum nsbox_open_flags */

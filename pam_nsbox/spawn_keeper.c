@@ -46,9 +46,14 @@ static int exec_keeper(void *data)
 	int null;
 
 	default_signals();
-	/* Away from the low numbers first, so that no dup2 below overwrites it. */
+	/*
+	 * Away from the low numbers first, which the caller may not have open: so
+	 * no dup2 below overwrites one of them, and none leaves a close-on-exec.
+	 */
 	s->sock = fcntl(s->sock, F_DUPFD, NSBOX_KEEPER_FD + 1);
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	null = open("/dev/null", O_RDWR);
+	if (null >= 0)
+		null = fcntl(null, F_DUPFD, NSBOX_KEEPER_FD + 1);
 	if (s->sock < 0 || null < 0 || dup2(s->sock, NSBOX_KEEPER_FD) < 0 || dup2(null, 0) < 0 ||
 	    dup2(null, 1) < 0 || dup2(null, 2) < 0) {
 		s->error = errno;

@@ -366,27 +366,41 @@ static void thaw(const struct nsbox_cgroup *cg)
 	}
 }
 
-/* SIGKILL to @pid and wait for its end; a pidfd, since the number may be reused. */
-static void kill_and_wait(int pid, uint64_t deadline_ms)
+static bool is_inside(const struct nsbox_cgroup_dir *d, int pid)
+{
+	size_t len = strlen(d->path);
+	char is[640];
+
+	return nsbox_hierarchy_path_of(&d->hierarchy, pid, is, sizeof(is), NULL) == 0 &&
+	       strncmp(is, d->path, len) == 0 && (is[len] == '/' || is[len] == '\0');
+}
+
+/*
+ * SIGKILL to @pid and wait for its end. Since the number was read it may have
+ * become another's: it is looked at once more through a pidfd, which stays with
+ * the process. Returns whether it was there.
+ */
+static bool kill_and_wait(const struct nsbox_cgroup_dir *d, int pid, uint64_t deadline_ms)
 {
 	cleanup_close int fd = pidfd_open(pid, 0);
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 
-	if (fd >= 0 && pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0)
+	if (fd < 0 || !is_inside(d, pid))
+		return false;
+	if (pidfd_send_signal(fd, SIGKILL, NULL, 0) == 0)
 		(void)poll(&pfd, 1, nsbox_until_ms(deadline_ms));
+	return true;
 }
 
 /* Kills all in one cgroup.procs. Returns how many there were. */
-static size_t kill_listed(const char *procs, uint64_t deadline_ms)
+static size_t kill_listed(const struct nsbox_cgroup_dir *d, const char *procs, uint64_t deadline_ms)
 {
 	cleanup_fclose FILE *f = fopen(procs, "re");
 	size_t n = 0;
 	int pid;
 
-	while (f && fscanf(f, "%d", &pid) == 1) {
-		kill_and_wait(pid, deadline_ms);
-		n++;
-	}
+	while (f && fscanf(f, "%d", &pid) == 1)
+		n += kill_and_wait(d, pid, deadline_ms);
 	return n;
 }
 
@@ -405,7 +419,7 @@ static size_t kill_dir(const struct nsbox_cgroup_dir *d, uint64_t deadline_ms)
 	}
 	for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
 		(void)snprintf(path, sizeof(path), "%s%s/cgroup.procs", d->path, leaves[i]);
-		n += kill_listed(path, deadline_ms);
+		n += kill_listed(d, path, deadline_ms);
 	}
 	return n;
 }

@@ -182,8 +182,6 @@ static void serve(const struct nsbox_init *init)
 			_exit(0);
 		if (in.msg.type == NSBOX_MSG_TTY_BIND && in.n_fds == 1)
 			r = nsbox_root_bind_tty(in.msg.u.name, in.fds[0], &err);
-		else if (in.msg.type == NSBOX_MSG_TTY_UNBIND)
-			r = nsbox_root_unbind_tty(in.msg.u.name, &err);
 		else
 			r = nsbox_error_say(&err, EPROTO, "init does not know message %u",
 					    in.msg.type);

@@ -31,7 +31,7 @@ static inline bool nsbox_init_owns_net(const struct nsbox_init *init)
 
 /*
  * Waits for BUILD, assembles the box, waits for SETTLE, answers READY or
- * REFUSE with the reason, then serves TTY_BIND and TTY_UNBIND until the keeper is gone. Does not return.
+ * REFUSE with the reason, then serves TTY_BIND until the keeper is gone. Does not return.
  */
 void nsbox_init_run(const struct nsbox_init *init) __attribute__((noreturn));
 

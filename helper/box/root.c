@@ -441,13 +441,3 @@ int nsbox_root_bind_tty(const char *name, int tree, struct nsbox_error *err)
 		return nsbox_error_set(err, errno, "open /dev");
 	return attach(tree, dev, name, err);
 }
-
-int nsbox_root_unbind_tty(const char *name, struct nsbox_error *err)
-{
-	char path[192];
-
-	(void)snprintf(path, sizeof(path), "/dev/%s", name);
-	if (umount2(path, MNT_DETACH) < 0)
-		return nsbox_error_set(err, errno, "umount %s", path);
-	return 0;
-}

@@ -15,6 +15,5 @@ int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err);
 
 /* Attaches @tree at /dev/@name, where the keeper has made a file. In the box. */
 int nsbox_root_bind_tty(const char *name, int tree, struct nsbox_error *err);
-int nsbox_root_unbind_tty(const char *name, struct nsbox_error *err);
 
 #endif

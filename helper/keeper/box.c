@@ -335,15 +335,25 @@ int nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf
 	return fill_env(box, ret->env, err);
 }
 
-/* Asks init for something and waits for its DONE. */
-static int ask_init(struct nsbox_box *box, struct nsbox_msg *msg, int fd, struct nsbox_error *err)
+/*
+ * Asks init to show a tree and waits for its DONE. Init answers in order: what
+ * comes first may be the answer to a question that was not waited for so long.
+ */
+static int ask_init(struct nsbox_box *box, struct nsbox_msg *msg, int tree, struct nsbox_error *err)
 {
+	uint64_t deadline = nsbox_now_ms() + END_TIMEOUT_MS;
 	struct nsbox_packet in cleanup_packet = { .n_fds = 0 };
-	int r = nsbox_msg_send(box->sock, msg, &fd, fd < 0 ? 0 : 1, err);
+	int r = nsbox_msg_send(box->sock, msg, &tree, 1, err);
 
-	if (r == 0)
-		r = nsbox_msg_recv(box->sock, nsbox_now_ms() + END_TIMEOUT_MS, &in, err);
-	if (r == 0 && in.msg.type == NSBOX_MSG_REFUSE) {
+	box->unanswered += r == 0;
+	while (r == 0 && box->unanswered > 0) {
+		nsbox_packet_drop(&in);
+		r = nsbox_msg_recv(box->sock, deadline, &in, err);
+		box->unanswered -= r == 0;
+	}
+	if (r < 0)
+		return nsbox_error_wrap(err, "the box's init");
+	if (in.msg.type == NSBOX_MSG_REFUSE) {
 		*err = in.msg.u.error;
 		r = -EIO;
 	}
@@ -453,15 +463,12 @@ static void give_back(const struct nsbox_box *box, const struct nsbox_tty *tty)
 void nsbox_box_forget_tty(struct nsbox_box *box, int index)
 {
 	struct nsbox_tty *tty = &box->ttys[index];
-	struct nsbox_msg msg = { .type = NSBOX_MSG_TTY_UNBIND };
-	struct nsbox_error err;
 
 	if (--tty->sessions > 0)
 		return;
 	give_back(box, tty);
-	strcpy(msg.u.name, tty->name);
-	if (box->sock >= 0 && ask_init(box, &msg, -EBADF, &err) == 0)
-		(void)unlinkat(box->dev, tty->name, 0);
+	/* Takes away what another mount namespace has mounted there as well (unlink(2), since 3.18). */
+	(void)unlinkat(box->dev, tty->name, 0);
 	tty->fd = nsbox_close(tty->fd);
 }
 

@@ -39,6 +39,7 @@ struct nsbox_box {
 	bool must_move_init;	/* v1: it was not born in its cgroups */
 	pid_t init;
 	int pidfd, sock;		/* of init */
+	unsigned int unanswered;	/* how many answers init still owes us */
 	int dev;			/* the box's /dev, ours to make files in */
 	uint64_t ns_ino[NSBOX_NS_COUNT];
 	uid_t uid;

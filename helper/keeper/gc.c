@@ -26,13 +26,13 @@ static void each_uid(const char *top, void (*clear)(uid_t uid, void *data), void
 	}
 }
 
-static void say(const char *box, bool cleared, void *data)
+static void say(const char *box, const char *why, void *data)
 {
-	if (cleared)
-		(void)printf("%s\n", box);
+	if (why)
+		(void)fprintf(stderr, "nsbox: box %s is not gone: %s\n", box, why);
 	else
-		(void)fprintf(stderr, "nsbox: box %s is not gone: its processes do not die\n", box);
-	*(int *)data |= !cleared;
+		(void)printf("%s\n", box);
+	*(int *)data |= why != NULL;
 }
 
 static void clear_records(uid_t uid, void *data)

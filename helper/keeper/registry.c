@@ -163,11 +163,11 @@ static void forget_block(uint32_t base)
 }
 
 /* Ends what a dead keeper's record names. Returns 0 when nothing of it is left. */
-static int clear_box(uid_t uid, const char *box, int record_fd)
+static int clear_box(uid_t uid, const char *box, int record_fd, struct nsbox_error *err)
 {
 	uint64_t deadline = nsbox_now_ms() + CLEAR_TIMEOUT_MS;
-	FILE *f = fdopen(dup(record_fd), "r");
-	cleanup_fclose FILE *record = f;
+	cleanup_close int fd = fcntl(record_fd, F_DUPFD_CLOEXEC, 3);
+	cleanup_fclose FILE *record = fd < 0 ? NULL : fdopen(fd, "r");
 	struct nsbox_cgroup cg;
 	char line[256];
 	bool has_network = false;
@@ -175,10 +175,13 @@ static int clear_box(uid_t uid, const char *box, int record_fd)
 	unsigned int u, g;
 	struct nsbox_accounting login;
 
-	if (nsbox_cgroup_find(box, &cg, NULL) < 0 || nsbox_cgroup_kill(&cg, deadline, NULL) < 0 ||
-	    nsbox_cgroup_remove(&cg, deadline, NULL) < 0)
+	if (!record)
+		return nsbox_error_set(err, errno, "read the record of the box");
+	(void)take_fd(&fd);
+	if (nsbox_cgroup_find(box, &cg, err) < 0 || nsbox_cgroup_kill(&cg, deadline, err) < 0 ||
+	    nsbox_cgroup_remove(&cg, deadline, err) < 0)
 		return -EBUSY;
-	while (record && fgets(line, sizeof(line), record)) {
+	while (fgets(line, sizeof(line), record)) {
 		char name[128];
 
 		if (sscanf(line, "socket %127s", name) == 1)
@@ -192,7 +195,7 @@ static int clear_box(uid_t uid, const char *box, int record_fd)
 		else
 			(void)sscanf(line, "block %u", &base);
 	}
-	if (has_network && nsbox_network_clear(box, deadline, NULL) < 0)
+	if (has_network && nsbox_network_clear(box, deadline, err) < 0)
 		return -EBUSY;
 	/* Last: until here nobody else's terminal can have an id of it. */
 	if (base)
@@ -218,9 +221,10 @@ static void forget_empty(int dir, const char *name)
  * Clears up after keepers of @uid that were killed: their record is unlocked.
  * Not under the lock of all records, since processes may have to die first.
  */
-static void clear_dead(uid_t uid, void (*each)(const char *box, bool cleared, void *data),
-		       void *data)
+static void clear_dead(uid_t uid, nsbox_registry_told *each, void *data)
 {
+	struct nsbox_error err;
+	struct stat st;
 	char path[64];
 	cleanup_dir DIR *d = NULL;
 
@@ -236,7 +240,8 @@ static void clear_dead(uid_t uid, void (*each)(const char *box, bool cleared, vo
 		    (size_t)(suffix - e->d_name) >= sizeof(box))
 			continue;
 		fd = openat(dirfd(d), e->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+		/* Without a link: another has just cleared it, and what it names may be a new box's. */
+		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0 || !st.st_nlink)
 			continue;
 		if (lseek(fd, 0, SEEK_END) == 0) {
 			fd = nsbox_close(fd);	/* who fills it waits for this lock */
@@ -246,16 +251,15 @@ static void clear_dead(uid_t uid, void (*each)(const char *box, bool cleared, vo
 		(void)lseek(fd, 0, SEEK_SET);
 		memcpy(box, e->d_name, (size_t)(suffix - e->d_name));
 		box[suffix - e->d_name] = '\0';
-		r = clear_box(uid, box, fd);
+		r = clear_box(uid, box, fd, &err);
 		if (r == 0)
 			(void)unlinkat(dirfd(d), e->d_name, 0);
 		if (each)
-			each(box, r == 0, data);
+			each(box, r < 0 ? err.msg : NULL, data);
 	}
 }
 
-void nsbox_registry_clear(uid_t uid, void (*each)(const char *box, bool cleared, void *data),
-			  void *data)
+void nsbox_registry_clear(uid_t uid, nsbox_registry_told *each, void *data)
 {
 	cleanup_close int held = -EBADF;
 	char path[64];

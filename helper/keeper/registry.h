@@ -57,12 +57,14 @@ void nsbox_registry_note_login(struct nsbox_record *record, const struct nsbox_a
 /* Connects to the keeper of @uid that listens as @name. Returns the socket, or a negative errno. */
 int nsbox_registry_connect(uid_t uid, const char *name);
 
+/* Hears of a box that was cleared, or why something of it is left. */
+typedef void nsbox_registry_told(const char *box, const char *why, void *data);
+
 /*
- * Clears up after the dead keepers of @uid, and tells @each box whether nothing
- * of it is left. For nsbox gc; nsbox_registry_enter() does it by itself.
+ * Clears up after the dead keepers of @uid, and tells @each of them. For nsbox
+ * gc; nsbox_registry_enter() does it by itself.
  */
-void nsbox_registry_clear(uid_t uid, void (*each)(const char *box, bool cleared, void *data),
-			  void *data);
+void nsbox_registry_clear(uid_t uid, nsbox_registry_told *each, void *data);
 
 /* Frees the blocks of ids that no box has any more. */
 void nsbox_registry_clear_blocks(void);

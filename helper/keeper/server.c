@@ -25,6 +25,8 @@ enum {
 	OPEN_TIMEOUT_MS = 5000,
 	BUILD_TIMEOUT_MS = 4000,
 	TTYS_MAX = 3,
+	/* Without a descriptor for whoever knocks. */
+	DEAF_MS = 100,
 	/* For a session that logind ends: to end by itself; after SIGTERM. */
 	ENDING_GRACE_MS = 1000,
 	ENDING_TERM_MS = 3000,
@@ -65,6 +67,7 @@ struct server {
 	size_t n, room;
 	time_t since;
 	uint64_t idle_since_ms;	/* when the last session ended; 0: there is one */
+	uint64_t deaf_until_ms;	/* not 0: nobody can be let in before */
 	int signals;		/* signalfd: SIGTERM and SIGINT end the box in good order */
 	bool ending;
 	struct nsbox_watch watch;
@@ -201,8 +204,9 @@ static int join_existing(struct server *s, struct session *session, struct nsbox
 				       open->box);
 	r = know_caller(session, packet, err);
 	if (r == 0)
-		r = show_terminals(s, session, packet, err);
-	return r < 0 ? r : send_cgroups(s, session, err);
+		r = send_cgroups(s, session, err);
+	/* While the caller moves; and init is not asked in a frozen box. */
+	return r < 0 ? r : show_terminals(s, session, packet, err);
 }
 
 static void send_join(struct server *s, struct session *session, struct nsbox_error *err, int *ret)
@@ -215,7 +219,8 @@ static void send_join(struct server *s, struct session *session, struct nsbox_er
 	*ret = nsbox_box_fill_join(&s->box, session->leaf, &msg.u.join, err);
 	if (*ret == 0)
 		*ret = nsbox_msg_send(session->sock, &msg, &s->box.pidfd, 1, err);
-	session->stage = STAGE_JOINING;
+	if (*ret == 0)
+		session->stage = STAGE_JOINING;
 }
 
 static size_t count_sessions(const struct server *s)
@@ -345,6 +350,8 @@ static int handle(struct server *s, struct session *session, struct nsbox_packet
 		enliven(s, session);
 	} else if (type == NSBOX_MSG_FAILED) {
 		end_session(s, session);
+	} else if (session->stage == STAGE_REFUSED && type == NSBOX_MSG_MOVED) {
+		;	/* said before it heard: its FAILED comes */
 	} else {
 		r = nsbox_error_say(err, EPROTO, "message %u is not due now", type);
 	}
@@ -383,6 +390,9 @@ static void accept_all(struct server *s)
 		    !add_session(s, sock))
 			(void)nsbox_close(sock);
 	}
+	/* Too many descriptors, here or on the machine: he waits, and poll() must not spin for him. */
+	if (errno != EAGAIN)
+		s->deaf_until_ms = nsbox_now_ms() + DEAF_MS;
 }
 
 /* passwd, a session of logind or, if @what is "", any of them has changed: does it concern us? */
@@ -464,7 +474,7 @@ static void check_deadlines(struct server *s)
 /* When poll() must return although nothing happened. */
 static int poll_timeout(const struct server *s)
 {
-	uint64_t next = UINT64_MAX;
+	uint64_t next = s->deaf_until_ms ? s->deaf_until_ms : UINT64_MAX;
 
 	for (size_t i = 0; i < s->n; i++) {
 		const struct session *session = &s->sessions[i];
@@ -494,6 +504,10 @@ static int turn(struct server *s)
 	if (!fds)
 		return -ENOMEM;
 	fds[POLL_LISTENER] = (struct pollfd){ .fd = s->box.record.listener, .events = POLLIN };
+	if (s->deaf_until_ms > nsbox_now_ms())
+		fds[POLL_LISTENER].fd = -EBADF;
+	else
+		s->deaf_until_ms = 0;
 	fds[POLL_INIT] = (struct pollfd){ .fd = s->box.pidfd, .events = POLLIN };
 	fds[POLL_SIGNALS] = (struct pollfd){ .fd = s->signals, .events = POLLIN };
 	fds[POLL_LOG] = (struct pollfd){ .fd = s->box.log.box, .events = POLLIN };
@@ -597,7 +611,8 @@ static void serve(struct server *s)
 	s->signals = catch_signals();
 	while (!s->ending && r == 0) {
 		r = turn(s);
-		if (!settled && s->joined) {
+		/* Who called first may have failed: then nobody waits. */
+		if (!settled && !s->ending && (s->joined || count_sessions(s) == 0)) {
 			settled = true;
 			settle_down(s);
 		}

@@ -9,6 +9,7 @@
 #include "proto.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/ioprio.h>
 #include <sched.h>
 #include <signal.h>
@@ -92,6 +93,17 @@ static int enter_host_namespaces(struct nsbox_error *err)
 	return 0;
 }
 
+/*
+ * su and sudo are set-uid: their real ids are still those of whoever called
+ * them, and a process can be signalled by its real uid (kill(2)).
+ */
+static int become_root(struct nsbox_error *err)
+{
+	if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+		return nsbox_error_set(err, errno, "become root and nobody else");
+	return 0;
+}
+
 int nsbox_start_clean(struct nsbox_error *err)
 {
 	int r;
@@ -107,7 +119,9 @@ int nsbox_start_clean(struct nsbox_error *err)
 	reset_scheduling();
 	if (prctl(PR_SET_SECUREBITS, 0, 0, 0, 0) < 0)
 		return nsbox_error_set(err, errno, "prctl(PR_SET_SECUREBITS)");
-	r = nsbox_drop_keyring(err);
+	r = become_root(err);
+	if (r == 0)
+		r = nsbox_drop_keyring(err);
 	if (r == 0)
 		r = nsbox_drop_dumpable(err);
 	if (r == 0)

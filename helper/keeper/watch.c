@@ -69,10 +69,11 @@ bool nsbox_watch_has_user(const char *name, uid_t uid)
 	cleanup_fclose FILE *f = fopen("/etc/passwd", "re");
 	struct passwd pw, *found;
 	char buf[4096];
+	int r = ERANGE;
 
 	/* ERANGE: a line longer than any that is ours; all is well until it can be read. */
-	while (f && fgetpwent_r(f, &pw, buf, sizeof(buf), &found) == 0)
+	while (f && (r = fgetpwent_r(f, &pw, buf, sizeof(buf), &found)) == 0)
 		if (pw.pw_uid == uid && strcmp(pw.pw_name, name) == 0)
 			return true;
-	return !f;
+	return r != ENOENT;
 }

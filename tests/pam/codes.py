@@ -5,9 +5,10 @@ import contextlib
 import os
 import re
 import shutil
+import subprocess
 
-from common import (BOX_USERS, CALLER, EXEMPT, LIMIT, PERM_DENIED, POLICY, SESSION_ERR, SLACK, SUCCESS, SYSTEM_ERR,
-                    call, log_mark, opened, our_lines, restore, service, setup, unchanged)
+from common import (ABORT, BOX_USERS, CALLER, EXEMPT, LIMIT, PERM_DENIED, POLICY, SESSION_ERR, SLACK, SUCCESS, SYSTEM_ERR,
+                    argv_of, call, log_mark, opened, our_lines, restore, service, setup, unchanged)
 import host
 import observe
 from observe import wait_until
@@ -450,6 +451,42 @@ def a_group_that_does_not_exist_exempts_nobody(h):
 
 
 # ------------------------------------------------------------ all of the above
+
+@test
+def a_join_that_fails_half_way_leaves_nobody_the_hosts_root(h):
+    """A caller may go on although we said that it must not: then it must be nobody of the host."""
+    for name in ("setgroups", "setresgid", "setresuid"):
+        p = h.start(["strace", "-q", "-o", "/root/trace", "-e", f"inject={name}:error=ENOMEM:when=1",
+                     *argv_of("alice", "--hold")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/")
+        said = b""
+        while not said.endswith(b"holding\n"):
+            line = p.stdout.readline()
+            assert line, f"the caller ended: {said.decode()}"
+            said += line
+        contains(said.decode(), f"code {ABORT}", "the caller")
+        caller = [q for q in observe.processes() if q.ppid == p.pid][0]
+        assert min(caller.uids) > 65535, f"{name}: uids {caller.uids}"
+        assert min(int(g) for g in caller.status["Gid"].split()) > 65535, f"{name}: gids {caller.status['Gid']}"
+        eq(caller.status["Groups"].split(), [], f"{name}: groups")
+        eq(int(caller.status["CapPrm"], 16), 0, f"{name}: capabilities")
+        p.stdin.close()
+        p.wait(5)
+        p.stdout.close()
+        h.wait_gone()
+
+
+@test
+def an_environment_that_pam_does_not_take_ends_the_session_with_a_word(h):
+    """It comes after the join, so it is not to be taken back."""
+    h.write("/root/full.c", "int pam_putenv(void *p, const char *e) { (void)p; (void)e; return 5; }\n")
+    h.run("gcc -shared -fPIC -o /root/full.so /root/full.c").check()
+    mark = log_mark(h)
+    r = call(h, "alice", prefix=["env", "LD_PRELOAD=/root/full.so"])
+    eq(r.code, ABORT, f"code ({r.messages})")
+    eq(r.messages, [(ERROR_MSG, "nsbox: this session cannot be opened: PAM does not take XDG_RUNTIME_DIR=/run/user/1001.")],
+       "messages")
+    eq(len(our_lines(h, mark)), 1, "lines in the log")
+
 
 @test
 def no_failure_is_the_one_that_sudo_ignores(h):
