@@ -241,4 +241,17 @@ def an_image_that_is_a_mounted_tmpfs_or_ext4_works_too(h):
         h.run("umount /srv/other").check()
 
 
+@test
+def an_image_with_a_passwd_of_any_size_takes_no_memory_for_it(h):
+    """A terabyte of nothing takes no place on the disk."""
+    h.write(f"{TREE}/etc/passwd", "")
+    os.truncate(f"{TREE}/etc/passwd", 1 << 40)
+    try:
+        r = h.run(["nsbox", "run", "ash", "--", "true"])
+        eq(r.code, 254, "exit code")
+        contains(r.err, "/etc/passwd: read: File too large")
+    finally:
+        shutil.rmtree(f"{TREE}/etc")
+
+
 main(setup, before_each=before_each)
