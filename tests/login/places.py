@@ -573,4 +573,24 @@ def a_home_on_fuse_is_kept(h):
         h.run(["umount", "-l", "/home/alice"])
 
 
+# ------------------------------------------------------------ odd homes and mounts
+
+
+@test
+def a_mount_with_an_odd_name_writes_no_line_of_its_own_into_the_log(h):
+    path = "/home/alice/a b\nnsbox-keeper[1]: forged"
+    os.mkdir(path)
+    h.run(["mount", "-t", "tmpfs", "odd", path]).check()
+    h.idle()
+    try:
+        mark = h.log_mark()
+        h.ssh("alice", "true").check()
+        # The host's log shows a line's end within a message as \\n.
+        h.wait_for_log(r"are not in the box, .*/home/alice/a\\040b\\012nsbox-keeper\[1\]:\\040forged$", since=mark)
+    finally:
+        h.settle()
+        h.run(["umount", path]).check()
+        h.idle()
+
+
 main(setup, before_each=before_each)
