@@ -575,6 +575,20 @@ def a_home_on_fuse_is_kept(h):
 
 # ------------------------------------------------------------ odd homes and mounts
 
+@test
+def a_home_that_hides_what_a_box_needs_is_refused(h):
+    """passwd has whatever was written there: /etc/ is /etc too."""
+    for home in ("/etc/", "//etc", "/run/", "//", "/usr//", "/proc/self", "/dev/mine", "/sys/x", "/run/.nsbox", "/etc/passwd/"):
+        h.set_user("alice", home=home)
+        for mode in ("tmpfs", "/home/alice"):
+            use(h, f"home = {mode}")
+            r = h.run(["nsbox", "run", "alice", "--", "true"])
+            assert r.code == 254 and "the home directory" in r.err, f"home = {mode} at {home}: {r}"
+    h.set_user("alice", home="/home/alice/")
+    use(h)
+    eq(h.run(["nsbox", "run", "alice", "--", "ls", "-d", "/home/alice/.ssh"]).check().out, "/home/alice/.ssh\n", "a usual home")
+    h.set_user("alice", home="/home/alice")
+
 
 @test
 def a_mount_with_an_odd_name_writes_no_line_of_its_own_into_the_log(h):
