@@ -89,7 +89,7 @@ int nsbox_open_trusted(const char *path, struct nsbox_error *err)
 
 		if (strcmp(name, "..") == 0 && !is_roots(dir))
 			return nsbox_error_say(err, EPERM, "%.80s leads through a user's ..", path);
-		fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		fd = open_name(dir, name);
 		if (fd < 0 || fstat(fd, &st) < 0)
 			return nsbox_error_set(err, errno, "%.120s", path);
 		if (!S_ISLNK(st.st_mode)) {
@@ -116,6 +116,17 @@ int nsbox_tree_clone(int fd, bool recursive, uint64_t attrs, struct nsbox_error 
 {
 	unsigned int depth = recursive ? AT_RECURSIVE : 0;
 	struct mount_attr attr = { .attr_set = attrs, .propagation = MS_PRIVATE };
+/*
+ * One name, whatever it is, and no symlink followed. As a directory first: only
+ * so is a place of an automounter mounted that looks like a directory before.
+ */
+static int open_name(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 && errno == ENOTDIR ? openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) : fd;
+}
+
 	cleanup_close int tree = sys_open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
 					       AT_EMPTY_PATH | depth);
 

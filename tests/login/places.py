@@ -6,6 +6,7 @@ import shutil
 import stat
 
 from common import LOOK, as_root, contains, eq, in_box, policy, setup as common_setup
+import automount
 import observe
 from observe import to_host
 from tap import lacks, main, test
@@ -588,6 +589,26 @@ def a_home_that_hides_what_a_box_needs_is_refused(h):
     use(h)
     eq(h.run(["nsbox", "run", "alice", "--", "ls", "-d", "/home/alice/.ssh"]).check().out, "/home/alice/.ssh\n", "a usual home")
     h.set_user("alice", home="/home/alice")
+
+
+@test
+def a_home_and_a_source_that_are_mounted_when_somebody_goes_there(h):
+    os.mkdir("/srv/auto")
+    os.mkdir("/srv/real")
+    os.chown("/srv/real", 1001, 1001)
+    h.write("/srv/real/marker", "mounted\n")
+    try:
+        with automount.at("/srv/auto", "/srv/real"):
+            use(h, "bind = /srv/auto:/data")
+            eq(h.run(["nsbox", "run", "alice", "--", "cat", "/data/marker"]).check().out, "mounted\n", "in a bind")
+            h.settle()
+        with automount.at("/srv/auto", "/srv/real"):
+            use(h)
+            h.set_user("alice", home="/srv/auto")
+            eq(h.run(["nsbox", "run", "alice", "--", "cat", "/srv/auto/marker"]).check().out, "mounted\n", "in the home")
+            h.settle()
+    finally:
+        h.set_user("alice", home="/home/alice")
 
 
 @test
