@@ -27,7 +27,7 @@ static int check_owner(int fd, const char *path, struct stat *ret, struct nsbox_
 	if (!S_ISDIR(ret->st_mode) && !S_ISREG(ret->st_mode))
 		return nsbox_error_say(err, ENOTDIR, "rootfs %s is neither a directory nor a file",
 				       path);
-	if (ret->st_uid != 0 || (ret->st_mode & (S_IWGRP | S_IWOTH)))
+	if (ret->st_uid != 0 || (ret->st_mode & (S_IWGRP | S_IWOTH)) || !nsbox_tree_tells_truth(fd))
 		return nsbox_error_say(err, EPERM, "rootfs %s can be written by others than root: "
 				       "chown it to root and chmod go-w", path);
 	return 0;
