@@ -428,4 +428,18 @@ def disk_max_without_project_quotas_is_refused_with_the_reason(h):
     h.ssh("ash", "true").check()
 
 
+@test
+def disk_max_is_not_for_a_uid_whose_project_would_be_somebody_elses(h):
+    """2147483648 would have project 0, which all files of no project have."""
+    h.add_user("big", 1 << 31, gid=1201, groups=["nsbox"], shell="/bin/sh")
+    h.policy(root(BUSYBOX, "ephemeral", "disk_max = 100M\n"))
+    r = h.run(["nsbox", "run", "big", "--", "true"])
+    eq(r.code, 254, "exit code")
+    contains(r.err, "disk_max is not for uid 2147483648")
+    h.wait_gone()
+    h.policy(root(BUSYBOX, "ephemeral"))
+    h.run(["nsbox", "run", "big", "--", "true"]).check()
+    h.wait_gone()
+
+
 main(setup)
