@@ -30,6 +30,13 @@ struct finding {
 	unsigned int line;
 };
 
+/* One disk_max of the policy; it acts if anybody who has it can write his root. */
+struct limit {
+	char *file;
+	unsigned int line;
+	bool acts;
+};
+
 struct check {
 	const struct nsbox_policy *policy;
 	const char *file;		/* the main one, for what is in none */
@@ -37,6 +44,8 @@ struct check {
 	size_t n_findings, n_errors;
 	char **users;			/* whom the policy is about, each once */
 	size_t n_users;
+	struct limit *limits;
+	size_t n_limits;
 };
 
 /* --- findings -------------------------------------------------------------- */
@@ -159,6 +168,44 @@ static void check_writable(struct check *c, const struct nsbox_decision *d)
 	      d->text[NSBOX_KEY_ROOTFS_MODE]);
 }
 
+static void note_limit(struct check *c, const struct nsbox_decision *d)
+{
+	const struct nsbox_origin *where = &d->origin[NSBOX_KEY_DISK_MAX];
+	struct limit *l;
+
+	if (!where->file || d->disk_max == NSBOX_LIMIT_NONE)
+		return;
+	for (size_t i = 0; i < c->n_limits; i++) {
+		l = &c->limits[i];
+		if (l->line == where->line && !strcmp(l->file, where->file)) {
+			l->acts |= d->rootfs_mode != NSBOX_ROOTFS_RO;
+			return;
+		}
+	}
+	l = reallocarray(c->limits, c->n_limits + 1, sizeof(*l));
+	if (!l)
+		no_memory();
+	c->limits = l;
+	c->limits[c->n_limits++] = (struct limit){
+		.file = copy(where->file), .line = where->line,
+		.acts = d->rootfs_mode != NSBOX_ROOTFS_RO,
+	};
+}
+
+/* Not before all users were asked: in [defaults] it is for those who have a root to write. */
+static void check_limits(struct check *c)
+{
+	for (size_t i = 0; i < c->n_limits; i++) {
+		const struct limit *l = &c->limits[i];
+		const struct nsbox_origin where = { .file = l->file, .line = l->line };
+
+		if (!l->acts)
+			WARN(c, &where, "disk_max limits nothing, since nobody who has it has a root "
+			     "that can be written: write rootfs_mode = ephemeral or persistent, or "
+			     "take it out");
+	}
+}
+
 /* --- ids ------------------------------------------------------------------- */
 
 /* "NAME:FIRST:COUNT" (subuid(5)) that begins or ends in the range. */
@@ -231,6 +278,9 @@ static void check_alias(struct check *c, const struct nsbox_identity *id,
 static void check_decision(struct check *c, const struct nsbox_subject *subject,
 			   const struct nsbox_decision *d, bool is_real)
 {
+	/* Also of somebody who is in this group alone: another one may say action = box. */
+	if (d->would == NSBOX_ACTION_BOX || d->rootfs_mode != NSBOX_ROOTFS_RO)
+		note_limit(c, d);
 	if (d->would != NSBOX_ACTION_BOX)
 		return;
 	check_writable(c, d);
@@ -444,6 +494,9 @@ static void free_check(struct check *c)
 	}
 	for (size_t i = 0; i < c->n_users; i++)
 		free(c->users[i]);
+	for (size_t i = 0; i < c->n_limits; i++)
+		free(c->limits[i].file);
+	free(c->limits);
 	free(c->findings);
 	free(c->users);
 }
@@ -470,6 +523,7 @@ static int check_policy(struct check *c, struct nsbox_error *err)
 	want_aliases(c);
 	for (size_t i = 0; i < c->n_users; i++)
 		check_user(c, c->users[i]);
+	check_limits(c);
 	if (c->n_findings)
 		qsort(c->findings, c->n_findings, sizeof(*c->findings), by_place);
 	return 0;
