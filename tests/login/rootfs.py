@@ -442,4 +442,30 @@ def disk_max_is_not_for_a_uid_whose_project_would_be_somebody_elses(h):
     h.wait_gone()
 
 
+@test
+def disk_max_on_an_xfs_without_project_quotas_is_refused_with_the_reason(h):
+    """That it holds on one with them is tested in the machine: tests/vm/inside.py."""
+    shutil.rmtree(STATE)
+    os.mkdir(STATE, 0o700)
+    with open("/srv/xfs", "w") as f:
+        f.truncate(320 << 20)
+    h.run(["mkfs.xfs", "-q", "/srv/xfs"]).check()
+    h.run(["mount", "-o", "loop", "/srv/xfs", STATE]).check()
+    os.chmod(STATE, 0o700)
+    h.idle()
+    try:
+        h.policy(root(BUSYBOX, "persistent", "disk_max = 16M\n"))
+        r = h.run(["nsbox", "run", "ash", "--", "true"])
+        eq(r.code, 254, "exit code")
+        contains(r.err, "disk_max needs project quotas where /var/lib/nsbox is: an ext4 or xfs mounted with prjquota")
+        h.wait_gone()
+        h.policy(root(BUSYBOX, "persistent"))
+        h.ssh("ash", "true").check()
+    finally:
+        h.settle()
+        h.run(["umount", STATE]).check()
+        h.idle()
+        os.unlink("/srv/xfs")
+
+
 main(setup)
