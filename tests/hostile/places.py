@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -B
 """Binds: a source or a place that the user swaps for a symlink while the box is built leads nowhere else; devices.
 
-NSBOX_TEST_ROUNDS   boxes in each race (150; the full run has 10000)
+NSBOX_TEST_ROUNDS   boxes in each race (150; of 10000, each race takes about two minutes: name one test at a time)
 """
 
 import os
