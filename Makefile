@@ -268,7 +268,7 @@ demo: deps
 DEPS := gcc libc6-dev make libpam0g-dev libseccomp-dev libcap2-bin openssh-server \
 	openssh-client sudo cron python3 procps iproute2 util-linux busybox-static strace \
 	bubblewrap tmux vim less git keyutils e2fsprogs libcap-dev gcc-multilib pamtester \
-	erofs-utils squashfs-tools mmdebstrap fuse-overlayfs uidmap \
+	erofs-utils xfsprogs squashfs-tools mmdebstrap fuse-overlayfs uidmap \
 	scdoc man-db groff-base \
 	pkg-config libnl-3-dev libnl-route-3-dev libnftables-dev nftables iputils-ping curl iperf3
 deps:

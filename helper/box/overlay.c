@@ -166,6 +166,10 @@ static int merge_databases(const struct nsbox_init *init, struct nsbox_error *er
 		size_t len;
 		int r = nsbox_etc_merge(&e, names[i][0], &text, &len, &same, err);
 
+		if (r == -EFBIG)
+			r = move_aside(names[i][1], err);
+		if (r == 0 && !text)
+			r = nsbox_etc_merge(&e, names[i][0], &text, &len, &same, err);
 		if (r == 0 && !same)
 			r = replace_file(names[i][1], text, len, 0644, err);
 		if (r < 0)

@@ -6,12 +6,14 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/mount.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 enum { SYMLINKS_MAX = 40 };
 
@@ -26,6 +28,48 @@ static int sys_mount_setattr(int fd, unsigned int flags, struct mount_attr *attr
 	return (int)syscall(SYS_mount_setattr, fd, "", flags, attr, sizeof(*attr));
 }
 
+/* The number of the mount that @fd is on, -1 if it cannot be told. */
+static int mount_of(int fd)
+{
+	cleanup_fclose FILE *f = NULL;
+	char path[64], line[128];
+	int id = -1;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	while (f && id < 0 && fgets(line, sizeof(line), f))
+		(void)sscanf(line, "mnt_id: %d", &id);
+	return id;
+}
+
+/* user_id= is who has mounted it (fuse(4)), which virtiofs leaves out. There is no blank in options. */
+static bool is_mounted_by_root(int id)
+{
+	cleanup_fclose FILE *f = fopen("/proc/self/mountinfo", "re");
+	cleanup_free char *line = NULL;
+	size_t size = 0;
+	int found;
+
+	while (f && getline(&line, &size, f) > 0) {
+		const char *options = strrchr(line, ' '), *user;
+
+		if (!options || sscanf(line, "%d", &found) != 1 || found != id)
+			continue;
+		user = strstr(options, ",user_id=");
+		return !user || strncmp(user, ",user_id=0,", strlen(",user_id=0,")) == 0;
+	}
+	return false;
+}
+
+bool nsbox_tree_tells_truth(int fd)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return false;
+	return fs.f_type != FUSE_SUPER_MAGIC || is_mounted_by_root(mount_of(fd));
+}
+
 /* May a symlink in @dir be believed: could only root have put it there? */
 static bool is_roots(int dir)
 {
@@ -33,7 +77,8 @@ static bool is_roots(int dir)
 
 	if (!nsbox_defends(symlink))
 		return true;
-	return fstat(dir, &st) == 0 && st.st_uid == 0 && !(st.st_mode & (S_IWGRP | S_IWOTH));
+	return fstat(dir, &st) == 0 && st.st_uid == 0 && !(st.st_mode & (S_IWGRP | S_IWOTH)) &&
+	       nsbox_tree_tells_truth(dir);
 }
 
 /*
@@ -71,6 +116,17 @@ static size_t next_name(char path[PATH_MAX], char name[NAME_MAX + 1])
 	return len;
 }
 
+/*
+ * One name, whatever it is, and no symlink followed. As a directory first: only
+ * so is a place of an automounter mounted that looks like a directory before.
+ */
+static int open_name(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 && errno == ENOTDIR ? openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) : fd;
+}
+
 int nsbox_open_trusted(const char *path, struct nsbox_error *err)
 {
 	cleanup_close int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -89,7 +145,7 @@ int nsbox_open_trusted(const char *path, struct nsbox_error *err)
 
 		if (strcmp(name, "..") == 0 && !is_roots(dir))
 			return nsbox_error_say(err, EPERM, "%.80s leads through a user's ..", path);
-		fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		fd = open_name(dir, name);
 		if (fd < 0 || fstat(fd, &st) < 0)
 			return nsbox_error_set(err, errno, "%.120s", path);
 		if (!S_ISLNK(st.st_mode)) {

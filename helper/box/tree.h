@@ -21,6 +21,12 @@
 int nsbox_open_trusted(const char *path, struct nsbox_error *err);
 
 /*
+ * False for a file of a file system that is a program of a user's (FUSE), which
+ * says of owner and mode what it likes.
+ */
+bool nsbox_tree_tells_truth(int fd);
+
+/*
  * A detached private copy of the mount at @fd, with everything mounted below it
  * if @recursive; @attrs are MOUNT_ATTR_* to set. Returns the mount's
  * descriptor, the caller's; closing it undoes everything.

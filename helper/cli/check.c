@@ -26,7 +26,7 @@
 
 /* --- findings -------------------------------------------------------------- */
 
-static void __attribute__((noreturn)) no_memory(void)
+void nsbox_check_no_memory(void)
 {
 	(void)fputs("nsbox: no memory\n", stderr);
 	exit(NSBOX_EXIT_FAILED);
@@ -37,7 +37,7 @@ char *nsbox_check_copy(const char *text)
 	char *mine = strdup(text);
 
 	if (!mine)
-		no_memory();
+		nsbox_check_no_memory();
 	return mine;
 }
 
@@ -71,7 +71,7 @@ static void add(enum nsbox_finding level, const struct nsbox_origin *where, cons
 	}
 	f = reallocarray(c->findings, c->n_findings + 1, sizeof(*f));
 	if (!f)
-		no_memory();
+		nsbox_check_no_memory();
 	c->findings = f;
 	f += c->n_findings++;
 	*f = (struct nsbox_check_finding){ .level = level, .line = where->line, .text = nsbox_check_copy(text) };
@@ -234,7 +234,7 @@ static void want_user(struct nsbox_check *c, const char *name)
 			return;
 	users = reallocarray(c->users, c->n_users + 1, sizeof(*users));
 	if (!users)
-		no_memory();
+		nsbox_check_no_memory();
 	c->users = users;
 	c->users[c->n_users++] = nsbox_check_copy(name);
 }
@@ -293,7 +293,7 @@ static void add_entry(struct nsbox_check_entry **list, size_t *n, uint32_t uid, 
 	if (*n % 64 == 0)
 		bigger = reallocarray(*list, *n + 64, sizeof(*bigger));
 	if (!bigger)
-		no_memory();
+		nsbox_check_no_memory();
 	*list = bigger;
 	bigger[(*n)++] = (struct nsbox_check_entry){ uid, gid, nsbox_check_copy(name) };
 }
@@ -419,6 +419,9 @@ static void free_check(struct nsbox_check *c)
 	}
 	for (size_t i = 0; i < c->n_users; i++)
 		free(c->users[i]);
+	for (size_t i = 0; i < c->n_limits; i++)
+		free(c->limits[i].file);
+	free(c->limits);
 	for (size_t i = 0; i < c->n_passwd; i++)
 		free(c->passwd[i].name);
 	for (size_t i = 0; i < c->n_groups; i++)
@@ -456,6 +459,7 @@ static int check_policy(struct nsbox_check *c, struct nsbox_error *err)
 	want_aliases(c);
 	for (size_t i = 0; i < c->n_users; i++)
 		check_user(c, c->users[i]);
+	nsbox_check_limits(c);
 	if (c->n_findings)
 		qsort(c->findings, c->n_findings, sizeof(*c->findings), by_place);
 	return 0;

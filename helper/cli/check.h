@@ -23,6 +23,13 @@ struct nsbox_check_entry {
 	char *name;
 };
 
+/* One disk_max of the policy; it acts if anybody who has it can write his root. */
+struct nsbox_check_limit {
+	char *file;
+	unsigned int line;
+	bool acts;
+};
+
 struct nsbox_check {
 	const struct nsbox_policy *policy;
 	const char *file;		/* the main one, for what is in none */
@@ -30,6 +37,8 @@ struct nsbox_check {
 	size_t n_findings, n_errors;
 	char **users;			/* whom the policy is about, each once */
 	size_t n_users;
+	struct nsbox_check_limit *limits;
+	size_t n_limits;
 	struct nsbox_check_entry *passwd, *groups;
 	size_t n_passwd, n_groups;
 	char *image_path;		/* the image that is open; NULL: none */
@@ -50,10 +59,13 @@ void nsbox_check_say(struct nsbox_check *c, enum nsbox_finding level,
 
 /* A copy of the text, or the end of the program. */
 char *nsbox_check_copy(const char *text);
+void nsbox_check_no_memory(void) __attribute__((noreturn));
 
 /* The box that @d gives @subject. @is_real: he is one whom the name service knows. */
 void nsbox_check_box(struct nsbox_check *c, const struct nsbox_subject *subject,
 		     const struct nsbox_decision *d, bool is_real);
+/* When all users were asked: in [defaults], disk_max is for those who have a root to write. */
+void nsbox_check_limits(struct nsbox_check *c);
 /* The range of ids that @d takes from. */
 void nsbox_check_ids(struct nsbox_check *c, const struct nsbox_decision *d);
 

@@ -38,7 +38,7 @@ static int open_image(const char *path, struct nsbox_error *err)
 		return nsbox_error_say(err, errno, "rootfs = \"%.80s\": %s: write the directory of "
 				       "an image, or host", path, strerror(errno));
 	if (geteuid() == 0)
-		return nsbox_image_open(path, err);
+		return nsbox_image_open(path, NULL, err);
 	/* Into an image that is a file only root can look. */
 	if (fstat(fd, &st) < 0 || !S_ISDIR(st.st_mode))
 		return -EISDIR;
@@ -79,9 +79,49 @@ static void check_writable(struct nsbox_check *c, const struct nsbox_decision *d
 	      d->text[NSBOX_KEY_ROOTFS_MODE]);
 }
 
+static void note_limit(struct nsbox_check *c, const struct nsbox_decision *d)
+{
+	const struct nsbox_origin *where = &d->origin[NSBOX_KEY_DISK_MAX];
+	bool acts = d->rootfs_mode != NSBOX_ROOTFS_RO;
+	struct nsbox_check_limit *l;
+
+	if (!where->file || d->disk_max == NSBOX_LIMIT_NONE)
+		return;
+	for (size_t i = 0; i < c->n_limits; i++) {
+		l = &c->limits[i];
+		if (l->line == where->line && !strcmp(l->file, where->file)) {
+			l->acts |= acts;
+			return;
+		}
+	}
+	l = reallocarray(c->limits, c->n_limits + 1, sizeof(*l));
+	if (!l)
+		nsbox_check_no_memory();
+	c->limits = l;
+	c->limits[c->n_limits++] = (struct nsbox_check_limit){
+		.file = nsbox_check_copy(where->file), .line = where->line, .acts = acts,
+	};
+}
+
+void nsbox_check_limits(struct nsbox_check *c)
+{
+	for (size_t i = 0; i < c->n_limits; i++) {
+		const struct nsbox_check_limit *l = &c->limits[i];
+		const struct nsbox_origin where = { .file = l->file, .line = l->line };
+
+		if (!l->acts)
+			WARN(c, &where, "disk_max limits nothing, since nobody who has it has a root "
+			     "that can be written: write rootfs_mode = ephemeral or persistent, or "
+			     "take it out");
+	}
+}
+
 void nsbox_check_box(struct nsbox_check *c, const struct nsbox_subject *subject,
 		     const struct nsbox_decision *d, bool is_real)
 {
+	/* Also of somebody who is in this group alone: another one may say action = box. */
+	if (d->would == NSBOX_ACTION_BOX || d->rootfs_mode != NSBOX_ROOTFS_RO)
+		note_limit(c, d);
 	if (d->would != NSBOX_ACTION_BOX || d->unfit)
 		return;
 	check_writable(c, d);

@@ -35,7 +35,7 @@ int nsbox_idmapped_tree(const char *path, bool recursive, struct nsbox_error *er
 
 int nsbox_idmapped_image(const char *path, struct nsbox_error *err)
 {
-	cleanup_close int tree = nsbox_image_open(path, err);
+	cleanup_close int tree = nsbox_image_open(path, NULL, err);
 	int r = tree < 0 ? tree : map_anyhow(tree, true, err);
 
 	/* Of the image's own failures, none is about maps. */

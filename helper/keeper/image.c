@@ -27,7 +27,7 @@ static int check_owner(int fd, const char *path, struct stat *ret, struct nsbox_
 	if (!S_ISDIR(ret->st_mode) && !S_ISREG(ret->st_mode))
 		return nsbox_error_say(err, ENOTDIR, "rootfs %s is neither a directory nor a file",
 				       path);
-	if (ret->st_uid != 0 || (ret->st_mode & (S_IWGRP | S_IWOTH)))
+	if (ret->st_uid != 0 || (ret->st_mode & (S_IWGRP | S_IWOTH)) || !nsbox_tree_tells_truth(fd))
 		return nsbox_error_say(err, EPERM, "rootfs %s can be written by others than root: "
 				       "chown it to root and chmod go-w", path);
 	return 0;
@@ -136,7 +136,7 @@ static int mount_file(int fd, const char *path, struct nsbox_error *err)
 	return mnt < 0 ? nsbox_error_wrap(err, "rootfs %s", path) : mnt;
 }
 
-int nsbox_image_open(const char *path, struct nsbox_error *err)
+int nsbox_image_open(const char *path, struct nsbox_notes *notes, struct nsbox_error *err)
 {
 	struct stat st;
 	cleanup_close int fd = open_checked(path, &st, err);
@@ -146,7 +146,10 @@ int nsbox_image_open(const char *path, struct nsbox_error *err)
 		return fd;
 	if (S_ISREG(st.st_mode))
 		return mount_file(fd, path, err);
-	tree = nsbox_tree_clone(fd, true, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, err);
+	/* An overlay shows of a layer one mount only; more could but have no id maps. */
+	if (notes)
+		nsbox_note_source(notes, fd);
+	tree = nsbox_tree_clone(fd, false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV, err);
 	return tree < 0 ? nsbox_error_wrap(err, "rootfs %s", path) : tree;
 }
 

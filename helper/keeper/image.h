@@ -9,15 +9,17 @@
 #define NSBOX_IMAGE_H
 
 #include "error.h"
+#include "notes.h"
 
 #include <stddef.h>
 
 /*
- * A detached, read-only mount of the image, nodev. Returns its descriptor, the
- * caller's. What a file needs of the kernel beside it (a loop device before
- * Linux 6.12, and for squashfs) goes with the last mount of it.
+ * A detached, read-only mount of the image, nodev, without what is mounted below
+ * it, which @notes (or NULL) name. Returns its descriptor, the caller's. What a
+ * file needs of the kernel beside it (a loop device before Linux 6.12, and for
+ * squashfs) goes with the last mount of it.
  */
-int nsbox_image_open(const char *path, struct nsbox_error *err);
+int nsbox_image_open(const char *path, struct nsbox_notes *notes, struct nsbox_error *err);
 
 /*
  * Writes what tells this image from another, or from itself after an update,

@@ -116,7 +116,7 @@ static int lend_image(const struct lender *l, struct nsbox_error *err)
 		.data_userns = l->data_userns,
 	};
 
-	content->image = nsbox_image_open(l->policy->rootfs, err);
+	content->image = nsbox_image_open(l->policy->rootfs, &l->to->notes, err);
 	if (content->image < 0)
 		return content->image;
 	shift_later(l->to, content->image);

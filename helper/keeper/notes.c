@@ -49,19 +49,17 @@ void nsbox_note_source(struct nsbox_notes *notes, int fd)
 	append(&notes->sources, &notes->n_sources, strdup(path));
 }
 
-/* mountinfo writes blanks and the like as \040 (proc(5)). */
-static void unescape(char *text)
+/* mountinfo writes blanks and the like as \040 (proc(5)). @out holds as much as @in. */
+static void unescape(const char *in, char *out)
 {
-	char *out = text;
-
-	for (char *in = text; *in; out++) {
+	while (*in) {
 		unsigned int code;
 
 		if (in[0] == '\\' && sscanf(in + 1, "%3o", &code) == 1) {
-			*out = (char)code;
+			*out++ = (char)code;
 			in += 4;
 		} else {
-			*out = *in++;
+			*out++ = *in++;
 		}
 	}
 	*out = '\0';
@@ -76,19 +74,22 @@ static bool is_below(const char *path, const char *top)
 	return strncmp(path, top, len) == 0 && path[len] == '/';
 }
 
-/* One line about everything that is mounted below @top. */
+/*
+ * One line about everything that is mounted below @top, in mountinfo's spelling:
+ * a user who mounts with FUSE writes no line of his own into the log.
+ */
 static void log_submounts(const char *top, const char *user)
 {
 	cleanup_fclose FILE *f = fopen("/proc/self/mountinfo", "re");
 	cleanup_free char *line = NULL;
-	char named[1024] = "", point[PATH_MAX];
+	char named[1024] = "", point[PATH_MAX], plain[PATH_MAX];
 	size_t size = 0, n = 0, used = 0;
 
 	while (f && getline(&line, &size, f) > 0) {
 		if (sscanf(line, "%*s %*s %*s %*s %4095s", point) != 1)
 			continue;
-		unescape(point);
-		if (!is_below(point, top) || ++n > NAMED_MAX)
+		unescape(point, plain);
+		if (!is_below(plain, top) || ++n > NAMED_MAX)
 			continue;
 		used += (size_t)snprintf(named + used, sizeof(named) - used, " %.150s", point);
 	}

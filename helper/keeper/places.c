@@ -6,6 +6,7 @@
 #include "tree.h"
 #include "userns.h"
 
+#include <limits.h>
 #include <linux/magic.h>
 #include <linux/mount.h>
 #include <string.h>
@@ -203,7 +204,7 @@ static int plan_rest(const struct nsbox_places *p, struct nsbox_plan *mounts,
 static bool is_system_directory(const char *path)
 {
 	static const char *const names[] = {
-		"/", "/usr", "/etc", "/proc", "/sys", "/dev", "/run", "/tmp", "/bin", "/lib",
+		"", "/usr", "/etc", "/proc", "/sys", "/dev", "/run", "/tmp", "/bin", "/lib",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -212,19 +213,39 @@ static bool is_system_directory(const char *path)
 	return false;
 }
 
-/* The home's place must be one where it hides nothing. */
-static int check_home(const char *path, struct nsbox_error *err)
+/* "//etc/" is /etc: passwd(5) has whatever was written there. False if it is too long. */
+static bool make_plain(const char *path, char ret[PATH_MAX])
 {
-	if (path[0] != '/')
+	size_t used = 0;
+
+	for (; *path; path++) {
+		if (*path == '/' && (path[1] == '/' || path[1] == '\0'))
+			continue;
+		if (used + 1 == PATH_MAX)
+			return false;
+		ret[used++] = *path;
+	}
+	ret[used] = '\0';
+	return true;
+}
+
+/* The home's place must be one where it hides nothing. */
+static int check_home(const char *home, struct nsbox_error *err)
+{
+	char path[PATH_MAX];
+
+	if (!make_plain(home, path))
+		return nsbox_error_set(err, ENAMETOOLONG, "the home directory");
+	if (home[0] != '/')
 		return nsbox_error_say(err, EINVAL, "the home directory: %.80s is not an absolute "
-				       "path", path);
+				       "path", home);
 	if (is_system_directory(path))
-		return nsbox_error_say(err, EINVAL, "the home directory %s is a system directory "
-				       "and is not lent to a box", path);
+		return nsbox_error_say(err, EINVAL, "the home directory %.100s is a system directory "
+				       "and is not lent to a box", home);
 	if (strstr(path, "/../") || strstr(path, "/./"))
 		return nsbox_error_say(err, EINVAL, "the home directory %.100s is not a plain path",
-				       path);
-	return 0;
+				       home);
+	return check_place("the home directory", path, false, err);
 }
 
 /* The home, or what home = /dir names in its stead: a directory that is the user's. */

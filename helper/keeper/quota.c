@@ -56,6 +56,12 @@ int nsbox_quota_set(int dir, uid_t uid, uint64_t bytes, bool fresh, struct nsbox
 	bool ours = ioctl(dir, FS_IOC_FSGETXATTR, &attr) == 0 && attr.fsx_projid == project &&
 		    (attr.fsx_xflags & FS_XFLAG_PROJINHERIT);
 
+	if (uid >= 0x80000000U) {
+		/* Of a number of the administrator's, or of none (0), which all other files have. */
+		return bytes == NSBOX_LIMIT_NONE ? 0 :
+		       nsbox_error_say(err, ERANGE, "disk_max is not for uid %u: uids from 2147483648 up "
+				       "have no project id of their own", uid);
+	}
 	if (bytes == NSBOX_LIMIT_NONE) {
 		if (ours)
 			(void)set_limit(dir, project, bytes);

@@ -51,6 +51,9 @@ int nsbox_fd_read_all(int fd, size_t max, char **ret, size_t *ret_len, struct ns
 
 	if (fstat(fd, &st) == 0 && st.st_size > 0)
 		size = (size_t)st.st_size + 2;
+	/* A sparse file is as large as its owner likes: one byte too many is all there is to learn. */
+	if (size > max + 2)
+		size = max + 2;
 	for (;;) {
 		char *bigger = used + 1 < size && buf ? buf : realloc(buf, size);
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -B
 """Binds: a source or a place that the user swaps for a symlink while the box is built leads nowhere else; devices.
 
-NSBOX_TEST_ROUNDS   boxes in each race (150; the full run has 10000)
+NSBOX_TEST_ROUNDS   boxes in each race (150; of 10000, each race takes about two minutes: name one test at a time)
 """
 
 import os
@@ -11,6 +11,7 @@ import subprocess
 
 from common import SECRET, STUDENTS, as_root, both, compile_probe, policy, prepare
 from tap import eq, main, test
+import userfs
 
 ROUNDS = int(os.environ.get("NSBOX_TEST_ROUNDS", "150"))
 LAB = "/srv/lab"                # root's, and the group students may write it
@@ -97,6 +98,23 @@ def a_source_swapped_while_the_box_is_built_is_the_one_or_refused(h):
     both(h, "symlink", attack)
     found = while_swapping(h, "/home/alice/lab", "/home/alice/other", ROUNDS, lambda: source(h))
     eq(set(found), {"mine", ""}, f"what was lent: {found}")
+
+
+@test
+def a_file_system_of_the_users_is_not_believed_that_a_symlink_is_roots(h):
+    """FUSE with allow_other: a program of alice's says who has made what."""
+    of_alice(os.mkdir, "/home/alice/lab")
+    use(h, "bind = /home/alice/lab/up/hidden/alice:/data")
+    with userfs.liar("/home/alice/lab", 1001, up="/root"):
+        both(h, "symlink", lambda h: source(h) == "hidden")
+        r = run(h, "true")
+        assert r.code and "symlink in a directory that others than root can write" in r.err, r
+        h.policy(policy(defaults="rootfs = /home/alice/lab\n"))
+        r = run(h, "true")
+        assert r.code and "can be written by others than root" in r.err, r
+    with userfs.liar("/home/alice/lab", 0, up="/root"):     # root's own
+        use(h, "bind = /home/alice/lab/up/hidden/alice:/data")
+        eq(source(h), "hidden", "by a link in a file system of root's")
 
 
 # ------------------------------------------------------------ the place

@@ -92,6 +92,15 @@ def whatever_is_in_the_place_of_a_file_or_directory_the_user_comes_in(h):
 
 
 @test
+def a_passwd_of_any_size_is_moved_aside_and_takes_no_memory(h):
+    """Nobody has the memory for it, and on cgroup v1 init is not in the box's cgroup yet."""
+    mode(h, "persistent")
+    for name in ("passwd", "group"):
+        in_the_box(h, f"truncate -s 1000G /etc/{name}")
+        works(h, f"a terabyte of /etc/{name}")
+
+
+@test
 def a_passwd_made_inside_does_not_change_who_the_user_is(h):
     mode(h, "persistent")
     in_the_box(h, "echo 'alice:x:0:0::/:/bin/sh' > /etc/passwd; echo 'root2:x:1001:0::/:/bin/sh' >> /etc/passwd; "

@@ -180,6 +180,27 @@ def members_by_their_primary_group_are_looked_at(h):
 
 
 @test
+def a_disk_max_that_nobody_has_a_root_for_is_said(h):
+    write = "rootfs = /srv/image\nrootfs_mode = persistent\nmemory_max = 1G\n"
+    h.write("/srv/image/bin/sh", "", 0o755)
+    for more in ("", "rootfs = /srv/image\n", "rootfs = host\nrootfs_mode = ro\n"):
+        h.policy(POLICY + f"[user alice]\ndisk_max = 1G\n{more}")
+        (level, file, line), message = only(h)
+        eq((level, file, line), ("warning", "nsbox.conf", 8), "level, file and line")
+        contains(message, "disk_max limits nothing")
+    h.policy(POLICY + f"[user alice]\ndisk_max = 1G\n{write}")
+    eq(check(h), {}, "findings where it limits a root")
+    # One of [defaults] is for those whose root can be written.
+    text = POLICY.replace("[defaults]\n", "[defaults]\ndisk_max = 1G\n")
+    h.policy(text)
+    eq(only(h)[0], ("warning", "nsbox.conf", 2), "level, file and line in [defaults]")
+    for section in ("[user alice]", "[group students]"):
+        h.policy(f"{text}{section}\n{write}")
+        eq(check(h), {}, f"findings where {section} has a root that can be written")
+    shutil.rmtree("/srv/image")
+
+
+@test
 def a_writable_root_wants_a_memory_max(h):
     os.makedirs("/srv/image/bin")
     h.write("/srv/image/bin/sh", "", 0o755)

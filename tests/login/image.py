@@ -241,4 +241,38 @@ def an_image_that_is_a_mounted_tmpfs_or_ext4_works_too(h):
         h.run("umount /srv/other").check()
 
 
+@test
+def what_is_mounted_below_an_image_is_not_in_the_box_and_said(h):
+    """A chroot that somebody has used: its /proc has no idmapped mounts."""
+    os.makedirs(f"{TREE}/srv")
+    for words in (["-t", "proc", "proc", f"{TREE}/proc"], ["--bind", "/home", f"{TREE}/srv"]):
+        h.run(["mount", *words]).check()
+    h.idle()
+    try:
+        mark = h.log_mark()
+        out = h.ssh("ash", f"ls /srv; cat /proc/1/comm; {LOOK}").check().out
+        lacks(out, "alice")
+        contains(out, "nsbox")
+        in_box(out)
+        h.wait_for_log(rf"below {TREE} are not in the box, .*: {TREE}/proc {TREE}/srv$", since=mark)
+    finally:
+        h.settle()
+        h.run(["umount", f"{TREE}/proc", f"{TREE}/srv"]).check()
+        h.idle()
+        os.rmdir(f"{TREE}/srv")
+
+
+@test
+def an_image_with_a_passwd_of_any_size_takes_no_memory_for_it(h):
+    """A terabyte of nothing takes no place on the disk."""
+    h.write(f"{TREE}/etc/passwd", "")
+    os.truncate(f"{TREE}/etc/passwd", 1 << 40)
+    try:
+        r = h.run(["nsbox", "run", "ash", "--", "true"])
+        eq(r.code, 254, "exit code")
+        contains(r.err, "/etc/passwd: read: File too large")
+    finally:
+        shutil.rmtree(f"{TREE}/etc")
+
+
 main(setup, before_each=before_each)

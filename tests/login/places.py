@@ -7,6 +7,7 @@ import shutil
 import stat
 
 from common import LOOK, as_root, contains, eq, in_box, policy, setup as common_setup
+import automount
 import observe
 from observe import to_host
 from tap import lacks, main, test
@@ -656,6 +657,60 @@ def a_home_on_fuse_is_kept(h):
     finally:
         h.settle()
         h.run(["umount", "-l", "/home/alice"])
+
+
+# ------------------------------------------------------------ odd homes and mounts
+
+@test
+def a_home_that_hides_what_a_box_needs_is_refused(h):
+    """passwd has whatever was written there: /etc/ is /etc too."""
+    for home in ("/etc/", "//etc", "/run/", "//", "/usr//", "/proc/self", "/dev/mine", "/sys/x", "/run/.nsbox", "/etc/passwd/"):
+        h.set_user("alice", home=home)
+        for mode in ("tmpfs", "/home/alice"):
+            use(h, f"home = {mode}")
+            r = h.run(["nsbox", "run", "alice", "--", "true"])
+            assert r.code == 254 and "the home directory" in r.err, f"home = {mode} at {home}: {r}"
+    h.set_user("alice", home="/home/alice/")
+    use(h)
+    eq(h.run(["nsbox", "run", "alice", "--", "ls", "-d", "/home/alice/.ssh"]).check().out, "/home/alice/.ssh\n", "a usual home")
+    h.set_user("alice", home="/home/alice")
+
+
+@test
+def a_home_and_a_source_that_are_mounted_when_somebody_goes_there(h):
+    os.mkdir("/srv/auto")
+    os.mkdir("/srv/real")
+    os.chown("/srv/real", 1001, 1001)
+    h.write("/srv/real/marker", "mounted\n")
+    try:
+        with automount.at("/srv/auto", "/srv/real"):
+            use(h, "bind = /srv/auto:/data")
+            eq(h.run(["nsbox", "run", "alice", "--", "cat", "/data/marker"]).check().out, "mounted\n", "in a bind")
+            h.settle()
+        with automount.at("/srv/auto", "/srv/real"):
+            use(h)
+            h.set_user("alice", home="/srv/auto")
+            eq(h.run(["nsbox", "run", "alice", "--", "cat", "/srv/auto/marker"]).check().out, "mounted\n", "in the home")
+            h.settle()
+    finally:
+        h.set_user("alice", home="/home/alice")
+
+
+@test
+def a_mount_with_an_odd_name_writes_no_line_of_its_own_into_the_log(h):
+    path = "/home/alice/a b\nnsbox-keeper[1]: forged"
+    os.mkdir(path)
+    h.run(["mount", "-t", "tmpfs", "odd", path]).check()
+    h.idle()
+    try:
+        mark = h.log_mark()
+        h.ssh("alice", "true").check()
+        # The host's log shows a line's end within a message as \\n.
+        h.wait_for_log(r"are not in the box, .*/home/alice/a\\040b\\012nsbox-keeper\[1\]:\\040forged$", since=mark)
+    finally:
+        h.settle()
+        h.run(["umount", path]).check()
+        h.idle()
 
 
 main(setup, before_each=before_each)

@@ -425,4 +425,44 @@ def disk_max_without_project_quotas_is_refused_with_the_reason(h):
     h.ssh("ash", "true").check()
 
 
+@test
+def disk_max_is_not_for_a_uid_whose_project_would_be_somebody_elses(h):
+    """2147483648 would have project 0, which all files of no project have."""
+    h.add_user("big", 1 << 31, gid=1201, groups=["nsbox"], shell="/bin/sh")
+    h.policy(root(BUSYBOX, "ephemeral", "disk_max = 100M\n"))
+    r = h.run(["nsbox", "run", "big", "--", "true"])
+    eq(r.code, 254, "exit code")
+    contains(r.err, "disk_max is not for uid 2147483648")
+    h.wait_gone()
+    h.policy(root(BUSYBOX, "ephemeral"))
+    h.run(["nsbox", "run", "big", "--", "true"]).check()
+    h.wait_gone()
+
+
+@test
+def disk_max_on_an_xfs_without_project_quotas_is_refused_with_the_reason(h):
+    """That it holds on one with them is tested in the machine: tests/vm/inside.py."""
+    shutil.rmtree(STATE)
+    os.mkdir(STATE, 0o700)
+    with open("/srv/xfs", "w") as f:
+        f.truncate(320 << 20)
+    h.run(["mkfs.xfs", "-q", "/srv/xfs"]).check()
+    h.run(["mount", "-o", "loop", "/srv/xfs", STATE]).check()
+    os.chmod(STATE, 0o700)
+    h.idle()
+    try:
+        h.policy(root(BUSYBOX, "persistent", "disk_max = 16M\n"))
+        r = h.run(["nsbox", "run", "ash", "--", "true"])
+        eq(r.code, 254, "exit code")
+        contains(r.err, "disk_max needs project quotas where /var/lib/nsbox is: an ext4 or xfs mounted with prjquota")
+        h.wait_gone()
+        h.policy(root(BUSYBOX, "persistent"))
+        h.ssh("ash", "true").check()
+    finally:
+        h.settle()
+        h.run(["umount", STATE]).check()
+        h.idle()
+        os.unlink("/srv/xfs")
+
+
 main(setup)

@@ -30,7 +30,8 @@ PACKAGES = [
     "kmod", "less", "libcap2", "libcap2-bin", "libnftables1", "libnl-3-200", "libnl-route-3-200",
     "libnss-systemd", "libpam-modules", "libpam-runtime", "libpam-systemd", "libpam0g", "libseccomp2",
     "linux-image-amd64", "login", "make", "nftables", "openssh-client", "openssh-server", "passwd", "procps",
-    "python3", "strace", "sudo", "systemd-container", "systemd-sysv", "tmux", "udev", "util-linux", "zstd",
+    "python3", "strace", "sudo", "systemd-container", "systemd-sysv", "tmux", "udev", "util-linux",
+    "xfsprogs", "zstd",
 ]
 
 # Enough for the initrd to find the root disk; the rest is in the root.
