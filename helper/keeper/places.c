@@ -213,39 +213,26 @@ static bool is_system_directory(const char *path)
 	return false;
 }
 
-/* "//etc/" is /etc: passwd(5) has whatever was written there. False if it is too long. */
-static bool make_plain(const char *path, char ret[PATH_MAX])
-{
-	size_t used = 0;
-
-	for (; *path; path++) {
-		if (*path == '/' && (path[1] == '/' || path[1] == '\0'))
-			continue;
-		if (used + 1 == PATH_MAX)
-			return false;
-		ret[used++] = *path;
-	}
-	ret[used] = '\0';
-	return true;
-}
-
 /* The home's place must be one where it hides nothing. */
 static int check_home(const char *home, struct nsbox_error *err)
 {
 	char path[PATH_MAX];
 
-	if (!make_plain(home, path))
+	if (strlen(home) >= sizeof(path))
 		return nsbox_error_set(err, ENAMETOOLONG, "the home directory");
 	if (home[0] != '/')
 		return nsbox_error_say(err, EINVAL, "the home directory: %.80s is not an absolute "
 				       "path", home);
+	if (strstr(home, "/../") || strstr(home, "/./"))
+		return nsbox_error_say(err, EINVAL, "the home directory %.100s is not a plain path",
+				       home);
+	strcpy(path, home);
+	nsbox_path_make_plain(path);	/* passwd(5) has whatever was written there */
 	if (is_system_directory(path))
 		return nsbox_error_say(err, EINVAL, "the home directory %.100s is a system directory "
 				       "and is not lent to a box", home);
-	if (strstr(path, "/../") || strstr(path, "/./"))
-		return nsbox_error_say(err, EINVAL, "the home directory %.100s is not a plain path",
-				       home);
-	return check_place("the home directory", path, false, err);
+	return nsbox_path_check_place(path, false, err) < 0 ?
+	       nsbox_error_wrap(err, "the home directory") : 0;
 }
 
 /* The home, or what home = /dir names in its stead: a directory that is the user's. */

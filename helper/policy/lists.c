@@ -88,8 +88,7 @@ static int unescape(struct nsbox_slice text, char buf[NSBOX_LINE_MAX + 1], struc
 	return 0;
 }
 
-/* Slashes that say nothing, and parts that are ".", go. */
-static void make_plain(char *path)
+void nsbox_path_make_plain(char *path)
 {
 	char *out = path, *in = path;
 
@@ -122,7 +121,7 @@ static int take_path(const struct reader *reader, struct nsbox_slice field, cons
 	r = nsbox_expand_path(text, reader->subject, reader->arena, &path, err);
 	if (r < 0)
 		return r;
-	make_plain(path);
+	nsbox_path_make_plain(path);
 	*ret = path;
 	return 0;
 }
@@ -134,11 +133,7 @@ static bool is_at_or_below(const char *path, const char *top)
 	return !strncmp(path, top, len) && (!path[len] || path[len] == '/');
 }
 
-/*
- * Where nothing may be put: what a box cannot be a box without. @mask hides, and
- * what is only hidden may be of the kernel's.
- */
-static int check_place(const char *path, bool mask, struct nsbox_error *err)
+int nsbox_path_check_place(const char *path, bool mask, struct nsbox_error *err)
 {
 	static const struct {
 		const char *path;
@@ -181,7 +176,7 @@ static int take_place(const struct reader *reader, struct nsbox_slice field, boo
 {
 	int r = take_path(reader, field, ret, err);
 
-	return r < 0 || !reader->subject ? r : check_place(*ret, mask, err);
+	return r < 0 || !reader->subject ? r : nsbox_path_check_place(*ret, mask, err);
 }
 
 static int take_option(struct nsbox_slice word, struct nsbox_bind *bind, bool *rw,

@@ -112,6 +112,16 @@ struct nsbox_origin {
 	const char *section;
 };
 
+/* Takes slashes that say nothing, and parts that are ".", out of an absolute path: "/" becomes "". */
+void nsbox_path_make_plain(char *path);
+
+/*
+ * May something be put at @path, a plain one, in a box? Not where a box cannot be
+ * a box without what is there. @mask: it is only to be hidden, which what the
+ * kernel shows may be. Returns 0, or -EINVAL with the reason.
+ */
+int nsbox_path_check_place(const char *path, bool mask, struct nsbox_error *err);
+
 /*
  * The lists. All paths are expanded, absolute and plain: no "..", no "." and no
  * second slash in them. Two entries for one place are an error before this.
