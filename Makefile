@@ -55,14 +55,14 @@ POLICY := $(wildcard helper/policy/*.c)
 LIB := $(wildcard helper/lib/*.c)
 CLIENT := $(filter-out pam_nsbox/pam_nsbox.c,$(wildcard pam_nsbox/*.c)) $(POLICY) $(LIB)
 MODULE := $(wildcard pam_nsbox/*.c) $(POLICY) $(LIB)
-SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c pam_nsbox/hierarchy.c \
+SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c \
 	pam_nsbox/deprivilege.c pam_nsbox/identity.c pam_nsbox/answer.c \
 	pam_nsbox/pidfd.c pam_nsbox/block.c
 # As a guest in another user's box (net = join:USER) the keeper is a caller, too.
 GUEST := pam_nsbox/client.c pam_nsbox/caller.c pam_nsbox/join.c pam_nsbox/spawn_keeper.c
 KEEPER := $(SHARED) $(GUEST) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildcard helper/keeper/*.c)
 NET := pam_nsbox/error.c $(LIB) $(wildcard helper/net/*.c)
-CLI := $(CLIENT) $(addprefix helper/box/,idmap.c tree.c userns.c) $(wildcard helper/cli/*.c)
+CLI := $(CLIENT) $(addprefix helper/box/,hierarchy.c idmap.c tree.c userns.c) $(wildcard helper/cli/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
