@@ -55,7 +55,7 @@ POLICY := $(wildcard helper/policy/*.c)
 LIB := $(wildcard helper/lib/*.c)
 CLIENT := $(filter-out pam_nsbox/pam_nsbox.c,$(wildcard pam_nsbox/*.c)) $(POLICY) $(LIB)
 MODULE := $(wildcard pam_nsbox/*.c) $(POLICY) $(LIB)
-SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c pam_nsbox/hierarchy.c \
+SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c \
 	pam_nsbox/deprivilege.c pam_nsbox/identity.c pam_nsbox/answer.c \
 	pam_nsbox/pidfd.c pam_nsbox/block.c
 # As a guest in another user's box (net = join:USER) the keeper is a caller, too.
@@ -63,7 +63,7 @@ GUEST := pam_nsbox/client.c pam_nsbox/caller.c pam_nsbox/join.c pam_nsbox/spawn_
 KEEPER := $(SHARED) $(GUEST) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildcard helper/keeper/*.c)
 NET := pam_nsbox/error.c $(LIB) $(wildcard helper/net/*.c)
 # explain and doctor ask the kernel by the keeper's own code.
-ASKS := $(addprefix helper/box/,idmap.c plan.c tree.c userns.c) \
+ASKS := $(addprefix helper/box/,hierarchy.c idmap.c plan.c tree.c userns.c) \
 	$(addprefix helper/keeper/,idmapped.c image.c notes.c places.c)
 CLI := $(CLIENT) $(ASKS) $(wildcard helper/cli/*.c)
 

@@ -71,6 +71,8 @@ static int check_alias(const struct nsbox_msg_open *open, const struct nsbox_ans
 		return 0;
 	r = nsbox_identity_get(answer->identity.alias, &other, err);
 	if (r == 0)
+		r = nsbox_identity_confirm(&other, err);
+	if (r == 0)
 		r = nsbox_policy_load(NSBOX_POLICY_DIR, &other.subject, &policy, err);
 	if (r == 0)
 		r = decide(policy, open, &other.subject, &theirs, err);

@@ -182,53 +182,18 @@ static int move_self(int procs, const char *what, struct nsbox_error *err)
 	return 0;
 }
 
-/* Opens the cgroup.procs of the hierarchy that @target is in, where we are now. */
-static int open_way_back(const struct nsbox_hierarchy *list, size_t n, const struct stat *target,
-			 struct nsbox_error *err)
-{
-	for (size_t i = 0; i < n; i++) {
-		char path[512];
-		struct stat st;
-		int fd;
-
-		if (stat(list[i].mount, &st) < 0 || st.st_dev != target->st_dev)
-			continue;
-		if (nsbox_hierarchy_path_of(&list[i], 0, path, sizeof(path) - 16, err) < 0)
-			return -err->code;
-		strcat(path, "/cgroup.procs");
-		fd = open(path, O_WRONLY | O_CLOEXEC);
-		if (fd < 0)
-			return nsbox_error_set(err, errno, "open %s", path);
-		return fd;
-	}
-	return nsbox_error_say(err, ENOENT, "the caller's own cgroup is in no mounted hierarchy");
-}
-
-int nsbox_caller_move(struct nsbox_caller *caller, const int *procs, unsigned int n_procs,
+int nsbox_caller_move(struct nsbox_caller *caller, int *procs, unsigned int n,
 		      struct nsbox_error *err)
 {
-	struct nsbox_hierarchy list[NSBOX_HIERARCHIES_MAX];
-	struct stat st;
-	size_t n;
-	int r;
+	int r = 0;
 
-	if (n_procs > NSBOX_HIERARCHIES_MAX)
-		return nsbox_error_say(err, E2BIG, "the box has %u cgroups", n_procs);
-	r = nsbox_hierarchies_read(list, &n, err);
-	if (r < 0)
-		return r;
-	for (unsigned int i = 0; i < n_procs; i++) {
-		if (fstat(procs[i], &st) < 0)
-			return nsbox_error_set(err, errno, "stat of the box's cgroup.procs");
-		r = open_way_back(list, n, &st, err);
-		if (r < 0)
-			return r;
-		caller->old_cgroups[caller->n_moved++] = r;
+	if (n % 2 || n / 2 > NSBOX_CGROUPS_MAX)
+		return nsbox_error_say(err, EPROTO, "the box came with %u cgroup descriptors", n);
+	for (unsigned int i = 0; r == 0 && i < n / 2; i++) {
+		caller->old_cgroups[caller->n_moved++] = take_fd(&procs[n / 2 + i]);
 		r = move_self(procs[i], "move into the box's cgroup", err);
-		if (r < 0)
-			return r;
 	}
-	return 0;
+	return r;
 }
 
 int nsbox_caller_give_terminals(struct nsbox_caller *caller, uid_t uid, gid_t gid,

@@ -8,12 +8,11 @@
 #define NSBOX_CALLER_H
 
 #include "error.h"
-#include "hierarchy.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
 
-enum { NSBOX_TERMINALS_MAX = 3 };
+enum { NSBOX_TERMINALS_MAX = 3, NSBOX_CGROUPS_MAX = 16 };
 
 struct nsbox_terminal {
 	int fd;			/* O_PATH: pins the inode, keeps no terminal open */
@@ -26,7 +25,7 @@ struct nsbox_terminal {
 struct nsbox_caller {
 	struct nsbox_terminal terminals[NSBOX_TERMINALS_MAX];
 	unsigned int n_terminals;
-	int old_cgroups[NSBOX_HIERARCHIES_MAX];	/* cgroup.procs of where it was */
+	int old_cgroups[NSBOX_CGROUPS_MAX];	/* cgroup.procs of where it was */
 	unsigned int n_moved;			/* how many of those must be written back */
 };
 
@@ -59,10 +58,11 @@ int nsbox_caller_fit(struct nsbox_error *err);
 int nsbox_caller_find_terminals(struct nsbox_caller *caller, struct nsbox_error *err);
 
 /*
- * Moves the process into the cgroups whose cgroup.procs are open as @procs,
- * having opened the way back first. After a failure, nsbox_caller_restore().
+ * Moves the process into the cgroups whose cgroup.procs are the first half of
+ * @procs; the second half, which is taken, is the way back. After a failure,
+ * nsbox_caller_restore().
  */
-int nsbox_caller_move(struct nsbox_caller *caller, const int *procs, unsigned int n_procs,
+int nsbox_caller_move(struct nsbox_caller *caller, int *procs, unsigned int n,
 		      struct nsbox_error *err);
 
 /* Gives the terminals to the host ids @uid and @gid: login fchown()s them later. */

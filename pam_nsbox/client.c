@@ -31,6 +31,8 @@ struct conversation {
 	uint64_t deadline_ms;
 	int sock;
 	bool new_keeper;	/* started by us: has to be told who the user is */
+	bool confirmed;		/* what the name service said */
+	bool nailed;		/* our name service knows files alone from here on */
 	bool keeper_died;	/* the connection ended without a word */
 };
 
@@ -103,15 +105,16 @@ static int reach_keeper(struct conversation *c, uid_t uid, const char *name,
  * What only a new keeper asks for. Found out while it starts: our name service
  * is loaded, its own would have to be.
  */
-static int introduce(const struct nsbox_answer *answer, struct nsbox_msg_open *open,
+static int introduce(const struct conversation *c, struct nsbox_msg_open *open,
 		     struct nsbox_error *err)
 {
-	const struct nsbox_decision *d = &answer->decision;
-	uint32_t base = nsbox_block_base(answer->identity.subject.uid, d->id_first, d->id_last, 0);
+	const struct nsbox_subject *subject = &c->answer.identity.subject;
+	const struct nsbox_decision *d = &c->answer.decision;
+	uint32_t base = nsbox_block_base(subject->uid, d->id_first, d->id_last, 0);
 
 	open->flags |= NSBOX_OPEN_IDENTITY;
-	open->unknown_block = nsbox_block_is_known(base) ? 0 : base;
-	return nsbox_identity_pack(&answer->identity.subject, err);
+	open->unknown_block = c->nailed || nsbox_block_is_known(base) ? 0 : base;
+	return nsbox_identity_pack(subject, err);
 }
 
 static int send_open(struct conversation *c, const struct nsbox_msg_open *open,
@@ -127,7 +130,7 @@ static int send_open(struct conversation *c, const struct nsbox_msg_open *open,
 	fds[n++] = self;
 	msg.u.open = *open;
 	if (c->new_keeper) {
-		identity = introduce(&c->answer, &msg.u.open, err);
+		identity = introduce(c, &msg.u.open, err);
 		if (identity < 0)
 			return identity;
 		fds[n++] = identity;
@@ -166,8 +169,8 @@ static int expect(const struct conversation *c, enum nsbox_msg_type type, struct
 	return 0;
 }
 
-/* Moves into the box's cgroups, says so, and waits for the box. */
-static int get_ready(struct conversation *c, struct nsbox_error *err)
+/* Moves into the box's cgroups, says so, and waits for the box, not idly. */
+static int get_ready(struct conversation *c, struct nsbox_join_plan *plan, struct nsbox_error *err)
 {
 	int r = expect(c, NSBOX_MSG_CGROUP, err);
 
@@ -176,6 +179,10 @@ static int get_ready(struct conversation *c, struct nsbox_error *err)
 	if (r == 0) {
 		r = nsbox_msg_send_type(c->sock, NSBOX_MSG_MOVED, err);
 		c->keeper_died = r == -EPIPE;
+	}
+	if (r == 0) {
+		c->nailed = true;
+		r = nsbox_join_begin(plan, err);
 	}
 	if (r == 0)
 		r = receive(c, err);
@@ -193,7 +200,7 @@ static enum nsbox_outcome enter(struct conversation *c, struct nsbox_error *err)
 	bool entered = false;
 	int r;
 
-	r = get_ready(c, err);
+	r = get_ready(c, &plan, err);
 	if (r == 0)
 		r = nsbox_caller_give_terminals(&c->caller, join->tty_uid, join->tty_gid, err);
 	if (r == 0)
@@ -217,6 +224,14 @@ static enum nsbox_outcome enter(struct conversation *c, struct nsbox_error *err)
 	return NSBOX_REFUSED;
 }
 
+static int confirm(struct conversation *c, struct nsbox_error *err)
+{
+	int r = c->confirmed ? 0 : nsbox_identity_confirm(&c->answer.identity, err);
+
+	c->confirmed = r == 0;
+	return r;
+}
+
 /*
  * One keeper's answer to OPEN. Returns 1 to ask again (*name may have changed),
  * 0 when it is not to ask elsewhere, or a negative errno.
@@ -228,6 +243,8 @@ static int ask(struct conversation *c, const struct nsbox_msg_open *open, uid_t 
 
 	if (r == 0)
 		r = send_open(c, open, err);
+	if (r == 0)
+		r = confirm(c, err);	/* while the keeper works */
 	if (r == 0)
 		r = receive(c, err);
 	if (r == 0 && c->in.msg.type == NSBOX_MSG_ELSEWHERE)
@@ -248,8 +265,11 @@ static enum nsbox_outcome weigh(struct nsbox_msg_open *open, struct nsbox_answer
 	(void)nsbox_caller_fit(&open->unfit);
 	if (nsbox_answer_open(open, answer, err) < 0)
 		return NSBOX_REFUSED;
-	if (answer->decision.action != NSBOX_ACTION_BOX)
+	if (answer->decision.action != NSBOX_ACTION_BOX) {
+		if (nsbox_identity_confirm(&answer->identity, err) < 0)
+			return NSBOX_REFUSED;
 		return answer->decision.action == NSBOX_ACTION_PASS ? NSBOX_PASSED : NSBOX_DENIED;
+	}
 	if (answer->decision.scope == NSBOX_SCOPE_USER)
 		strcpy(open->box, answer->box);
 	return NSBOX_ENTERED;

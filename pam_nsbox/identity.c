@@ -90,19 +90,12 @@ static int look_up_gids(const struct passwd *pw, gid_t **ret, size_t *ret_n,
 	return 0;
 }
 
-/*
- * getgrouplist() has no way to say that a source failed: it returns what the
- * others know, and a group less may be a box less. So it is asked twice, and
- * must say the same.
- */
-static int get_gids(struct nsbox_identity *id, struct nsbox_error *err)
+int nsbox_identity_confirm(const struct nsbox_identity *id, struct nsbox_error *err)
 {
 	cleanup_free gid_t *again = NULL;
 	size_t n = 0;
-	int r = look_up_gids(&id->pw, &id->gids, &id->subject.n_groups, err);
+	int r = look_up_gids(&id->pw, &again, &n, err);
 
-	if (r == 0)
-		r = look_up_gids(&id->pw, &again, &n, err);
 	if (r < 0)
 		return r;
 	if (n != id->subject.n_groups || memcmp(again, id->gids, n * sizeof(*again)) != 0)
@@ -180,7 +173,7 @@ int nsbox_identity_get(const char *name, struct nsbox_identity *ret, struct nsbo
 	memset(ret, 0, sizeof(*ret));
 	r = get_passwd(name, ret, err);
 	if (r == 0)
-		r = get_gids(ret, err);
+		r = look_up_gids(&ret->pw, &ret->gids, &ret->subject.n_groups, err);
 	if (r == 0)
 		r = get_group_names(ret, err);
 	if (r == 0)

@@ -26,6 +26,15 @@ struct nsbox_identity {
 int nsbox_identity_get(const char *name, struct nsbox_identity *ret, struct nsbox_error *err);
 
 /*
+ * getgrouplist(3) has no way to say that a source failed: it returns what the
+ * others know, and a group less may be a box less. So it is asked twice, and
+ * must say the same: before the user gets anywhere by what nsbox_identity_get()
+ * said. Apart from that, since the second time can be beside other work.
+ * Returns 0; -EAGAIN if the answers differ; another negative errno.
+ */
+int nsbox_identity_confirm(const struct nsbox_identity *id, struct nsbox_error *err);
+
+/*
  * Writes what a new keeper has to know of @subject into a memfd (memfd_create(2)),
  * so that it need not ask the name service a second time. Returns the
  * descriptor, the caller's.

@@ -156,27 +156,32 @@ void nsbox_join_abandon(struct nsbox_join_plan *plan)
 	plan->ns_dir = nsbox_close(plan->ns_dir);
 }
 
-int nsbox_join_prepare(const struct nsbox_msg_join *to, int init,
-		       struct nsbox_join_plan *ret_plan, struct nsbox_error *err)
+int nsbox_join_begin(struct nsbox_join_plan *plan, struct nsbox_error *err)
 {
-	int r, dir;
+	int r = nail_name_service(err);
 
+	if (r < 0)
+		return r;
+	plan->ns_dir = nsbox_ns_open_dir(0, err);
+	return plan->ns_dir < 0 ? plan->ns_dir : 0;
+}
+
+int nsbox_join_prepare(const struct nsbox_msg_join *to, int init, struct nsbox_join_plan *plan,
+		       struct nsbox_error *err)
+{
+	int r;
+
+	if (plan->ns_dir < 0)
+		return nsbox_error_say(err, EINVAL, "a join that was not begun");
 	if (to->n_groups > NSBOX_GROUPS_MAX || to->n_insns > NSBOX_INSNS_MAX)
 		return nsbox_error_say(err, EPROTO, "the keeper's message is not sound");
 	r = check_init(to, init, err);
 	if (r < 0)
 		return r;
-	r = nail_name_service(err);
-	if (r < 0)
-		return r;
-	dir = nsbox_ns_open_dir(0, err);
-	if (dir < 0)
-		return dir;
-	raise_nproc(ret_plan, to->min_nproc);
-	ret_plan->to = to;
-	ret_plan->init = init;
-	ret_plan->ns_dir = dir;
-	return make_room_for_nofile(ret_plan, to->nofile, err);
+	raise_nproc(plan, to->min_nproc);
+	plan->to = to;
+	plan->init = init;
+	return make_room_for_nofile(plan, to->nofile, err);
 }
 
 /*

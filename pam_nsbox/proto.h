@@ -11,7 +11,7 @@
  *				   <-	PASS			not boxed; the end
  *				   <-	REFUSE{error}		the end
  *				   <-	ELSEWHERE{socket}	ask there
- *				   <-	CGROUP + cgroup.procs descriptors
+ *				   <-	CGROUP + cgroup.procs of the box, and of now
  *	MOVED			   ->				caller is in the box's cgroups
  *				   <-	JOIN{...} + pidfd of init	or REFUSE
  *	JOINED or FAILED	   ->				the end
@@ -49,7 +49,7 @@ enum {
 	NSBOX_ENV_MAX = 8192,
 	NSBOX_STATUS_MAX = 4096,
 	NSBOX_SESSION_MAX = 64,
-	NSBOX_FDS_MAX = 16,
+	NSBOX_FDS_MAX = 64,
 };
 
 enum nsbox_msg_type {
@@ -67,6 +67,7 @@ enum nsbox_msg_type {
 	NSBOX_MSG_STATUS,
 	/* Between keeper and init, over a socket of their own. */
 	NSBOX_MSG_BUILD,	/* the id maps are written */
+	NSBOX_MSG_LENT,		/* a part of the plan of the box's root (parcel.h) */
 	NSBOX_MSG_SETTLE,	/* you are in your cgroups */
 	NSBOX_MSG_READY,
 	NSBOX_MSG_TTY_BIND,

@@ -236,23 +236,47 @@ static void leaf_path(const struct nsbox_cgroup_dir *d, enum nsbox_cgroup_leaf l
 		       d->pids ? leaf_names[leaf] : "", *file ? "/" : "", file);
 }
 
-int nsbox_cgroup_open_procs(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf,
-			    int fds[NSBOX_HIERARCHIES_MAX], unsigned int *ret_n,
-			    struct nsbox_error *err)
+/* Where @now, the text of a process's /proc/PID/cgroup, has it on the hierarchy of @d. */
+static int open_way_back(const struct nsbox_cgroup_dir *d, const char *now,
+			 struct nsbox_error *err)
 {
 	char path[640];
+	int r = nsbox_hierarchy_path_in(&d->hierarchy, now, path, sizeof(path) - 16, err), fd;
 
-	for (*ret_n = 0; *ret_n < cg->n; (*ret_n)++) {
-		leaf_path(&cg->dirs[*ret_n], leaf, "cgroup.procs", path, sizeof(path));
-		fds[*ret_n] = open(path, O_WRONLY | O_CLOEXEC);
-		if (fds[*ret_n] >= 0)
-			continue;
-		(void)nsbox_error_set(err, errno, "open %s", path);
-		while (*ret_n > 0)
-			(void)nsbox_close(fds[--(*ret_n)]);
-		return -EIO;
+	if (r < 0)
+		return r;
+	strcat(path, "/cgroup.procs");
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? nsbox_error_set(err, errno, "open %s", path) : fd;
+}
+
+int nsbox_cgroup_open_procs(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
+			    int fds[2 * NSBOX_HIERARCHIES_MAX], unsigned int *ret_n,
+			    struct nsbox_error *err)
+{
+	char path[640], now[NSBOX_CGROUPS_TEXT];
+	int r = nsbox_hierarchy_cgroups_of(pid, now, err);
+
+	for (*ret_n = 0; r >= 0 && *ret_n < 2 * cg->n; (*ret_n)++) {
+		const struct nsbox_cgroup_dir *d = &cg->dirs[*ret_n % cg->n];
+
+		if (*ret_n < cg->n) {
+			leaf_path(d, leaf, "cgroup.procs", path, sizeof(path));
+			r = open(path, O_WRONLY | O_CLOEXEC);
+			if (r < 0)
+				r = nsbox_error_set(err, errno, "open %s", path);
+		} else {
+			r = open_way_back(d, now, err);
+		}
+		if (r < 0)
+			break;
+		fds[*ret_n] = r;
 	}
-	return 0;
+	if (r >= 0)
+		return 0;
+	while (*ret_n > 0)
+		(void)nsbox_close(fds[--(*ret_n)]);
+	return r;
 }
 
 int nsbox_cgroup_open_for_clone(const struct nsbox_cgroup *cg, struct nsbox_error *err)
@@ -286,19 +310,17 @@ int nsbox_cgroup_move(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf
 int nsbox_cgroup_verify(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
 			struct nsbox_error *err)
 {
-	char is[640], want[640];
-	int r;
+	char is[640], want[640], now[NSBOX_CGROUPS_TEXT];
+	int r = nsbox_hierarchy_cgroups_of(pid, now, err);
 
-	for (size_t i = 0; i < cg->n; i++) {
+	for (size_t i = 0; r == 0 && i < cg->n; i++) {
 		leaf_path(&cg->dirs[i], leaf, "", want, sizeof(want));
-		r = nsbox_hierarchy_path_of(&cg->dirs[i].hierarchy, pid, is, sizeof(is), err);
-		if (r < 0)
-			return r;
-		if (strcmp(is, want) != 0)
+		r = nsbox_hierarchy_path_in(&cg->dirs[i].hierarchy, now, is, sizeof(is), err);
+		if (r == 0 && strcmp(is, want) != 0)
 			return nsbox_error_say(err, EIO, "process %d is in cgroup %s and not in %s",
 					       pid, is, want);
 	}
-	return 0;
+	return r;
 }
 
 static const struct nsbox_cgroup_dir *pids_dir(const struct nsbox_cgroup *cg)

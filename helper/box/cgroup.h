@@ -56,11 +56,12 @@ int nsbox_cgroup_create(const char *name, const struct nsbox_decision *policy,
 int nsbox_cgroup_find(const char *name, struct nsbox_cgroup *ret, struct nsbox_error *err);
 
 /*
- * Opens cgroup.procs of every directory for a process that shall be in @leaf.
- * Fills fds[] and *ret_n, the caller's to close.
+ * Opens cgroup.procs of every directory for the process @pid, that shall be in
+ * @leaf, and after those, in the same order, of every cgroup that it is in now:
+ * the way back. Fills fds[] and *ret_n, the caller's to close.
  */
-int nsbox_cgroup_open_procs(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf,
-			    int fds[NSBOX_HIERARCHIES_MAX], unsigned int *ret_n,
+int nsbox_cgroup_open_procs(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
+			    int fds[2 * NSBOX_HIERARCHIES_MAX], unsigned int *ret_n,
 			    struct nsbox_error *err);
 
 /* O_PATH descriptor for CLONE_INTO_CGROUP, or -ENOTSUP where all of it is cgroup v1. */

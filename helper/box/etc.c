@@ -21,12 +21,15 @@
 #define SYSTEM_ID_LAST 999u
 #define NOBODY_ID 65534u
 
-enum { FILE_SIZE_MAX = 4 * 1024 * 1024 };
+enum {
+	FILE_SIZE_MAX = 4 * 1024 * 1024,
+	COPY_SIZE_MAX = 16 * 1024,	/* of what is larger, to bind it costs less */
+};
 
 /*
  * What a box sees of the host's /etc. Copied files belong to box root, which
- * ssh wants of its configuration. Directories too large to copy at each open
- * are bound by the data map: what only root may read in them stays unreadable.
+ * ssh wants of its configuration. What is too large to copy at each open is
+ * bound by the data map: what only root may read there stays unreadable.
  */
 enum treatment { COPY, COPY_DIR, BIND_DIR };
 
@@ -75,9 +78,25 @@ static const struct {
 	{ "ssl", "certs", BIND_DIR },
 };
 
-/* Copies @name of @dir if it is a file that everybody may read, or a symlink. Else nothing. */
-static int copy_file(int dir, const char *name, const char *to, struct nsbox_plan *p,
-		     struct nsbox_error *err)
+/* Mounts what @fd is, read-only, over what the plan has at @to. */
+static int bind_fd(const struct nsbox_etc *e, int fd, const char *to, bool is_file,
+		   struct nsbox_plan *p, struct nsbox_error *err)
+{
+	int tree = nsbox_tree_clone(fd, false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+				    MOUNT_ATTR_NODEV, err);
+
+	if (tree < 0)
+		return nsbox_error_wrap(err, "%s", to);
+	/* Without idmapped mounts the owner is nobody in the box; it is only read. */
+	if (e->data_userns >= 0)
+		(void)nsbox_tree_idmap(tree, false, e->data_userns, NULL);
+	nsbox_plan_mount(p, to, tree, is_file);
+	return 0;
+}
+
+/* Takes @name of @dir if it is a file that everybody may read, or a symlink. Else nothing. */
+static int take_file(const struct nsbox_etc *e, int dir, const char *name, const char *to,
+		     struct nsbox_plan *p, struct nsbox_error *err)
 {
 	cleanup_close int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	cleanup_free char *data = NULL;
@@ -97,6 +116,10 @@ static int copy_file(int dir, const char *name, const char *to, struct nsbox_pla
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & S_IROTH) ||
 	    st.st_size > FILE_SIZE_MAX)
 		return 0;
+	if (st.st_size > COPY_SIZE_MAX) {
+		nsbox_plan_file(p, to, 0444, "", 0);
+		return bind_fd(e, fd, to, true, p, err);
+	}
 	if (nsbox_fd_read_all(fd, FILE_SIZE_MAX, &data, &len, err) < 0)
 		return nsbox_error_wrap(err, "%s", to);
 	nsbox_plan_file(p, to, st.st_mode & 0755, data, len);
@@ -104,8 +127,8 @@ static int copy_file(int dir, const char *name, const char *to, struct nsbox_pla
 }
 
 /* The plain files of a directory, not what lies deeper. */
-static int copy_dir(int dir, const char *name, const char *to, struct nsbox_plan *p,
-		    struct nsbox_error *err)
+static int copy_dir(const struct nsbox_etc *e, int dir, const char *name, const char *to,
+		    struct nsbox_plan *p, struct nsbox_error *err)
 {
 	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -115,11 +138,11 @@ static int copy_dir(int dir, const char *name, const char *to, struct nsbox_plan
 	if (!d)
 		return 0;
 	nsbox_plan_dir(p, to, 0755, 0, 0);
-	for (struct dirent *e; r == 0 && (e = readdir(d));) {
-		if (e->d_name[0] == '.')
+	for (struct dirent *entry; r == 0 && (entry = readdir(d));) {
+		if (entry->d_name[0] == '.')
 			continue;
-		(void)snprintf(path, sizeof(path), "%s/%s", to, e->d_name);
-		r = copy_file(dirfd(d), e->d_name, path, p, err);
+		(void)snprintf(path, sizeof(path), "%s/%s", to, entry->d_name);
+		r = take_file(e, dirfd(d), entry->d_name, path, p, err);
 	}
 	return r;
 }
@@ -128,20 +151,11 @@ static int bind_dir(const struct nsbox_etc *e, int dir, const char *name, const 
 		    struct nsbox_plan *p, struct nsbox_error *err)
 {
 	cleanup_close int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	int tree;
 
 	if (fd < 0)
 		return 0;
-	tree = nsbox_tree_clone(fd, false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
-				MOUNT_ATTR_NODEV, err);
-	if (tree < 0)
-		return nsbox_error_wrap(err, "%s", to);
-	/* Without idmapped mounts the owner is nobody in the box; it is only read. */
-	if (e->data_userns >= 0)
-		(void)nsbox_tree_idmap(tree, false, e->data_userns, NULL);
 	nsbox_plan_dir(p, to, 0755, 0, 0);
-	nsbox_plan_mount(p, to, tree, false);
-	return 0;
+	return bind_fd(e, fd, to, false, p, err);
 }
 
 static int take_one(const struct nsbox_etc *e, int dir, const char *name, const char *to,
@@ -149,9 +163,9 @@ static int take_one(const struct nsbox_etc *e, int dir, const char *name, const 
 {
 	switch (how) {
 	case COPY:
-		return copy_file(dir, name, to, p, err);
+		return take_file(e, dir, name, to, p, err);
 	case COPY_DIR:
-		return copy_dir(dir, name, to, p, err);
+		return copy_dir(e, dir, name, to, p, err);
 	case BIND_DIR:
 		return bind_dir(e, dir, name, to, p, err);
 	}

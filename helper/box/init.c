@@ -67,40 +67,15 @@ static int name_box(const struct nsbox_init *init, struct nsbox_error *err)
 	return nsbox_init_owns_net(init) ? bring_up_loopback(err) : 0;
 }
 
-/* Is @fd one that the plans need? Also tells the highest of those. */
-static bool is_lent(const struct nsbox_init *init, int fd, int *highest)
-{
-	const struct nsbox_plan *const plans[] = { init->content, init->mounts };
-	bool found = fd == init->content->image || fd == init->content->layers;
-
-	*highest = init->sock > init->content->image ? init->sock : init->content->image;
-	*highest = *highest > init->content->layers ? *highest : init->content->layers;
-	for (size_t p = 0; p < 2; p++)
-		for (size_t i = 0; i < plans[p]->n; i++) {
-			int tree = plans[p]->steps[i].tree;
-
-			found |= tree == fd;
-			*highest = tree > *highest ? tree : *highest;
-		}
-	return found;
-}
-
 /*
- * Of the keeper's descriptors only the way to it and, with @lent, what it lends
- * stay open. Else init would hold the keeper's end of that way, its listening
- * socket and its locks, and a keeper that is killed would seem alive for ever.
+ * Of the keeper's descriptors only the way to it stays open. Else init would
+ * hold the keeper's end of that way, its listening socket and its locks, and a
+ * keeper that is killed would seem alive for ever.
  */
-static int close_rest(const struct nsbox_init *init, bool lent, struct nsbox_error *err)
+static int close_rest(int sock, struct nsbox_error *err)
 {
-	int highest = init->sock;
-
-	for (int fd = 3; fd <= highest; fd++) {
-		bool keep = is_lent(init, fd, &highest) && lent;
-
-		if (fd != init->sock && !keep)
-			(void)close(fd);
-	}
-	if (close_range((unsigned int)highest + 1, ~0U, 0) < 0)
+	if ((sock > 3 && close_range(3, (unsigned int)sock - 1, 0) < 0) ||
+	    close_range((unsigned int)sock + 1, ~0U, 0) < 0)
 		return nsbox_error_set(err, errno, "close_range");
 	return 0;
 }
@@ -140,25 +115,53 @@ static int settle(const struct nsbox_init *init, struct nsbox_error *err)
 	return drop_privileges(init, err);
 }
 
-static int assemble(const struct nsbox_init *init, struct nsbox_error *err)
+/* What needs no id map and nothing of the keeper's. */
+static int make_namespaces(const struct nsbox_init *init, struct nsbox_error *err)
+{
+	int r = unshare(init->unshare) < 0 ? errno : 0;
+
+	if (r == ENOSPC)
+		return nsbox_error_say(err, r, "no namespace can be made: raise user.max_mnt_namespaces "
+				       "and its like (see namespaces(7)) with sysctl");
+	return r ? nsbox_error_set(err, r, "unshare of the box's namespaces") : name_box(init, err);
+}
+
+static bool told_to_build(int sock)
+{
+	struct nsbox_packet in cleanup_packet = { .n_fds = 0 };
+
+	return receive(sock, &in, NULL) == 0 && in.msg.type == NSBOX_MSG_BUILD;
+}
+
+/* The root, and with the keeper's parcel all that is in it. */
+static int make_root(struct nsbox_init *init, struct nsbox_error *err)
+{
+	struct nsbox_parcel parcel = NSBOX_PARCEL_INIT;
+	int r = nsbox_root_begin(err);
+
+	if (r == 0)
+		r = nsbox_parcel_receive(init->sock, &parcel, err);
+	init->content = &parcel.content;
+	init->mounts = &parcel.mounts;
+	if (r == 0)
+		r = nsbox_root_make(init, err);
+	init->content = init->mounts = NULL;
+	nsbox_parcel_drop(&parcel);
+	return r;
+}
+
+static int assemble(struct nsbox_init *init, struct nsbox_error *err)
 {
 	int r = become_box_root(err);
 
-	(void)umask(022);
 	if (r == 0)
 		r = ignore_children(err);
-	if (r == 0)
-		r = name_box(init, err);
 	if (r == 0) {
 		(void)umask(0);
-		r = nsbox_root_make(init, err);
+		r = make_root(init, err);
 		(void)umask(022);
 	}
-	if (r == 0)
-		r = settle(init, err);
-	if (r == 0)
-		r = close_rest(init, false, err);
-	return r;
+	return r == 0 ? settle(init, err) : r;
 }
 
 static void answer(int sock, int r, const struct nsbox_error *err)
@@ -201,23 +204,28 @@ static void name_process(void)
 	memcpy(program_invocation_name, name, strlen(name));
 }
 
-void nsbox_init_run(const struct nsbox_init *init)
+void nsbox_init_run(const struct nsbox_init *given)
 {
-	struct nsbox_packet in = { .n_fds = 0 };
-	struct nsbox_error err;
+	struct nsbox_init init = *given;
 	struct nsbox_msg ready = { .type = NSBOX_MSG_READY };
+	struct nsbox_error err;
 	int r;
 
 	name_process();
-	if (close_rest(init, true, &err) < 0 || receive(init->sock, &in, &err) < 0 || in.msg.type != NSBOX_MSG_BUILD)
+	if (close_rest(init.sock, NULL) < 0)
 		_exit(1);
-	r = assemble(init, &err);
+	r = make_namespaces(&init, &err);
+	/* Whatever came of it: the keeper listens to us only after BUILD. */
+	if (!told_to_build(init.sock))
+		_exit(1);
+	if (r == 0)
+		r = assemble(&init, &err);
 	if (r < 0) {
-		answer(init->sock, r, &err);
+		answer(init.sock, r, &err);
 		_exit(1);
 	}
-	if (nsbox_msg_send(init->sock, &ready, NULL, 0, NULL) < 0)
+	if (nsbox_msg_send(init.sock, &ready, NULL, 0, NULL) < 0)
 		_exit(1);
-	serve(init);
+	serve(&init);
 	_exit(0);
 }

@@ -141,11 +141,8 @@ static int make_mount_points(const struct nsbox_plan *mounts, struct nsbox_error
 	return 0;
 }
 
-/*
- * A tmpfs over the old root becomes the current directory. The kernel wants a
- * visible proc and sysfs of the old root when new ones are mounted.
- */
-static int enter_stage(struct nsbox_error *err)
+/* The old root stays below: the kernel wants its proc and sysfs seen when new ones are mounted. */
+int nsbox_root_begin(struct nsbox_error *err)
 {
 	cleanup_close int tmpfs = -EBADF;
 
@@ -410,12 +407,8 @@ int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err)
 {
 	bool image = init->content->image >= 0, writable = init->content->layers >= 0;
 	cleanup_close int outer = -EBADF;
-	int r = enter_stage(err);
+	int r = image ? overlay_image(init, &outer, err) : run_plan(init->content, err);
 
-	if (r == 0 && image)
-		r = overlay_image(init, &outer, err);
-	if (r == 0 && !image)
-		r = run_plan(init->content, err);
 	if (r == 0 && !image)
 		r = make_mount_points(init->mounts, err);
 	if (r == 0)

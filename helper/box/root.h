@@ -6,10 +6,16 @@
 #include "init.h"
 
 /*
- * Carries out the plan on a tmpfs (rootfs = host) or over the image, mounts
- * proc, sys and what else the kernel gives, pivots and detaches the old root.
- * Runs in the box as box root with all capabilities there; the new mount
- * namespace goes with the process. Returns 0 or a negative errno.
+ * A tmpfs over the old root becomes the current directory: the stage. Runs in
+ * the box as box root with all capabilities there; the new mount namespace goes
+ * with the process. Returns 0 or a negative errno.
+ */
+int nsbox_root_begin(struct nsbox_error *err);
+
+/*
+ * On the stage, carries out the plan (rootfs = host) or puts the image over it,
+ * mounts proc, sys and what else the kernel gives, pivots and detaches the old
+ * root. Runs as nsbox_root_begin().
  */
 int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err);
 

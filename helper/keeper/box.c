@@ -34,19 +34,6 @@ enum { END_TIMEOUT_MS = 3000 };
 		     CAP(SETGID) | CAP(SETUID) | CAP(SETPCAP) | CAP(NET_BIND_SERVICE) | \
 		     CAP(SYS_CHROOT) | CAP(AUDIT_WRITE) | CAP(SETFCAP))
 
-/* Everything init needs is in memory and descriptors that clone3() copies. */
-struct making {
-	struct nsbox_lent lent;
-	struct nsbox_init init;
-	int cgroup;		/* for CLONE_INTO_CGROUP, or -ENOTSUP (v1) */
-};
-
-static void end_making(struct making *m)
-{
-	nsbox_lent_drop(&m->lent);
-	m->cgroup = nsbox_close(m->cgroup);
-}
-
 /*
  * A user namespace is charged to its creator's effective uid: made by uid 0,
  * one box could take all inotify instances, pending signals and message queue
@@ -83,31 +70,36 @@ static int explain_clone(int code, struct nsbox_error *err)
 	return nsbox_error_set(err, code, "clone3 of the box's init");
 }
 
-/* Returns in the keeper only; the child becomes init. */
-static int clone_init(struct nsbox_box *box, struct making *m, struct nsbox_error *err)
+/* Returns in the keeper only; the child becomes init. @cgroup: see nsbox_cgroup_open_for_clone(). */
+static int clone_init(struct nsbox_box *box, struct nsbox_init *init, int cgroup,
+		      struct nsbox_error *err)
 {
 	struct clone_args args = {
-		.flags = CLONE_PIDFD | CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS |
-			 CLONE_NEWIPC,
+		.flags = CLONE_PIDFD | CLONE_NEWUSER | CLONE_NEWPID,
 		.pidfd = (uint64_t)(uintptr_t)&box->pidfd,
 	};
 	int r, back, code;
 	long pid;
 
-	if (box->policy.net == NSBOX_NET_NONE || box->policy.net == NSBOX_NET_BRIDGE)
+	/* The slow ones init makes itself, but the one that is furnished by nsbox-net meanwhile. */
+	init->unshare = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
+	if (box->policy.net == NSBOX_NET_BRIDGE)
 		args.flags |= CLONE_NEWNET;
-	if (m->cgroup >= 0) {
+	else if (box->policy.net == NSBOX_NET_NONE)
+		init->unshare |= CLONE_NEWNET;
+	if (cgroup >= 0) {
 		/* v2: the target becomes the root of the new cgroup namespace. */
 		args.flags |= CLONE_INTO_CGROUP | CLONE_NEWCGROUP;
-		args.cgroup = (uint64_t)m->cgroup;
+		args.cgroup = (uint64_t)cgroup;
 	}
+	init->unshare_cgroup = box->must_move_init = cgroup < 0;
 	r = become_owner(box->ids.base, err);
 	if (r < 0)
 		return r;
 	pid = syscall(SYS_clone3, &args, sizeof(args));
 	code = errno;
 	if (pid == 0)
-		nsbox_init_run(&m->init);
+		nsbox_init_run(init);
 	back = become_root_again(err);
 	if (pid < 0)
 		return explain_clone(code, err);
@@ -116,24 +108,29 @@ static int clone_init(struct nsbox_box *box, struct making *m, struct nsbox_erro
 }
 
 /* A namespace of others is not the box's to enter: init is born in it. */
-static int clone_there(struct nsbox_box *box, struct making *m, struct nsbox_error *err)
+static int clone_there(struct nsbox_box *box, struct nsbox_init *init, int cgroup,
+		       struct nsbox_error *err)
 {
 	cleanup_close int host = -EBADF;
 	int r;
 
 	if (box->netns < 0)
-		return clone_init(box, m, err);
+		return clone_init(box, init, cgroup, err);
 	host = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (host < 0 || setns(box->netns, CLONE_NEWNET) < 0)
 		return nsbox_error_set(err, errno, "enter the network namespace to join");
-	r = clone_init(box, m, err);
+	r = clone_init(box, init, cgroup, err);
 	if (setns(host, CLONE_NEWNET) < 0)
 		return nsbox_error_set(err, errno, "leave the network namespace to join");
 	return r;
 }
 
-static int start_init(struct nsbox_box *box, struct making *m, struct nsbox_error *err)
+static int start_init(struct nsbox_box *box, const struct nsbox_subject *subject, int cgroup,
+		      struct nsbox_error *err)
 {
+	struct nsbox_init init = {
+		.policy = &box->policy, .shell = subject->shell, .subject = subject, .ids = &box->ids,
+	};
 	cleanup_close int theirs = -EBADF;
 	int pair[2], r;
 
@@ -141,11 +138,11 @@ static int start_init(struct nsbox_box *box, struct making *m, struct nsbox_erro
 		return nsbox_error_set(err, errno, "socketpair");
 	box->sock = pair[0];
 	theirs = pair[1];
-	m->init.sock = theirs;
-	r = clone_there(box, m, err);
-	if (r < 0)
-		return r;
-	return nsbox_userns_write_maps(box->init, &box->ids.box_uids, &box->ids.box_gids, err);
+	init.sock = theirs;
+	r = clone_there(box, &init, cgroup, err);
+	if (r == 0)
+		r = nsbox_userns_write_maps(box->init, &box->ids.box_uids, &box->ids.box_gids, err);
+	return r < 0 ? r : nsbox_msg_send_type(box->sock, NSBOX_MSG_BUILD, err);
 }
 
 static int read_namespaces(struct nsbox_box *box, struct nsbox_error *err)
@@ -156,28 +153,28 @@ static int read_namespaces(struct nsbox_box *box, struct nsbox_error *err)
 }
 
 /* The trees that belong to box root as the image map says. */
-static int shift_trees(struct nsbox_box *box, struct making *m, struct nsbox_error *err)
+static int shift_trees(struct nsbox_box *box, struct nsbox_error *err)
 {
 	cleanup_close int userns = nsbox_userns_open(box->init, err);
 
 	if (userns < 0)
 		return userns;
-	return nsbox_lend_shift(&m->lent, userns, err);
+	return nsbox_lend_shift(&box->lent, userns, err);
 }
 
-static int make_cgroup(struct nsbox_box *box, struct making *m, struct nsbox_error *err)
+/* Returns what nsbox_cgroup_open_for_clone() does; an error has a reason in @err. */
+static int make_cgroup(struct nsbox_box *box, struct nsbox_error *err)
 {
 	int r = nsbox_cgroup_create(box->record.box, &box->policy, &box->cgroup, err);
 
 	if (r < 0)
 		return nsbox_error_wrap(err, "cgroup");
 	box->has_cgroup = true;
-	m->cgroup = nsbox_cgroup_open_for_clone(&box->cgroup, err);
-	return m->cgroup < 0 && m->cgroup != -ENOTSUP ? m->cgroup : 0;
+	return nsbox_cgroup_open_for_clone(&box->cgroup, err);
 }
 
 /* rootfs_mode = ephemeral or persistent: the layers that take what is written. */
-static int take_upper(struct nsbox_box *box, struct making *m, struct nsbox_error *err)
+static int take_upper(struct nsbox_box *box, struct nsbox_error *err)
 {
 	int r;
 
@@ -187,8 +184,8 @@ static int take_upper(struct nsbox_box *box, struct making *m, struct nsbox_erro
 			     &box->upper, box->notice, err);
 	if (r < 0)
 		return r;
-	m->lent.content.layers = nsbox_upper_clone(&box->upper, err);
-	return m->lent.content.layers < 0 ? m->lent.content.layers : 0;
+	box->lent.content.layers = nsbox_upper_clone(&box->upper, err);
+	return box->lent.content.layers < 0 ? box->lent.content.layers : 0;
 }
 
 /* The network namespace that is not the box's own, before anything is made that needs it. */
@@ -212,9 +209,7 @@ static int find_netns(struct nsbox_box *box, const struct nsbox_subject *subject
 int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 		    uint32_t unknown_block, struct nsbox_error *err)
 {
-	struct making m __attribute__((cleanup(end_making))) = {
-		.lent = NSBOX_LENT_INIT, .cgroup = -EBADF,
-	};
+	cleanup_close int cgroup = -EBADF;
 	int r;
 
 	box->uid = subject->uid;
@@ -223,29 +218,37 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 	if (r == 0)
 		r = nsbox_registry_take_block(&box->record, &box->policy, unknown_block, err);
 	if (r == 0)
-		r = take_upper(box, &m, err);
+		r = take_upper(box, err);
 	if (r == 0)
-		r = nsbox_lend(subject, &box->policy, box->record.base, box->netns, &box->ids,
-			       &m.lent, err);
-	if (r == 0)
-		r = make_cgroup(box, &m, err);
+		r = nsbox_lend_home(subject, &box->policy, box->record.base, &box->ids, &box->lent,
+				    err);
 	if (r < 0)
 		return r;
-	m.init = (struct nsbox_init){
-		.content = &m.lent.content, .mounts = &m.lent.mounts, .policy = &box->policy,
-		.shell = subject->shell, .subject = subject, .ids = &box->ids,
-		.unshare_cgroup = m.cgroup < 0,
-	};
-	r = start_init(box, &m, err);
+	cgroup = make_cgroup(box, err);
+	if (cgroup < 0 && cgroup != -ENOTSUP)
+		return cgroup;
+	r = start_init(box, subject, cgroup, err);
 	/* Beside the rest: it is waited for in nsbox_box_finish(). */
 	if (r == 0 && box->policy.net == NSBOX_NET_BRIDGE)
 		r = nsbox_network_begin(&box->network, &box->record, &box->policy, box->init, err);
+	return r;
+}
+
+/* What the box gets of the host, sent to init as the plan of its root. */
+static int lend(struct nsbox_box *box, const struct nsbox_subject *subject,
+		struct nsbox_error *err)
+{
+	struct nsbox_lent *lent = &box->lent;
+	int r = nsbox_lend(subject, &box->policy, box->netns, &box->ids, lent, err);
+
 	if (r == 0)
-		r = shift_trees(box, &m, err);
-	box->must_move_init = m.cgroup < 0;
-	box->dev = take_fd(&m.lent.dev);
-	box->notes = m.lent.notes;
-	m.lent.notes = (struct nsbox_notes){ .n_lines = 0 };
+		r = shift_trees(box, err);
+	if (r == 0)
+		r = nsbox_parcel_send(box->sock, &lent->content, &lent->mounts, err);
+	box->dev = take_fd(&lent->dev);
+	box->notes = lent->notes;
+	lent->notes = (struct nsbox_notes){ .n_lines = 0 };
+	nsbox_lent_drop(lent);
 	if (r == 0 && box->policy.log == NSBOX_LOG_HOST)
 		r = nsbox_boxlog_open(&box->log, box->dev, box->ids.base, err);
 	return r;
@@ -264,10 +267,11 @@ static int settle_init(struct nsbox_box *box, struct nsbox_error *err)
 	return r < 0 ? r : nsbox_msg_send_type(box->sock, NSBOX_MSG_SETTLE, err);
 }
 
-int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_error *err)
+int nsbox_box_finish(struct nsbox_box *box, const struct nsbox_subject *subject,
+		     uint64_t deadline_ms, struct nsbox_error *err)
 {
 	struct nsbox_packet in cleanup_packet = { .n_fds = 0 };
-	int r = nsbox_msg_send_type(box->sock, NSBOX_MSG_BUILD, err), got;
+	int r = lend(box, subject, err), got;
 
 	if (r == 0)
 		r = settle_init(box, err);
@@ -529,6 +533,7 @@ int nsbox_box_end(struct nsbox_box *box, struct nsbox_error *err)
 	if (r == 0)
 		nsbox_registry_leave(&box->record);
 	nsbox_decision_free(&box->policy);
+	nsbox_lent_drop(&box->lent);
 	nsbox_notes_drop(&box->notes);
 	box->has_cgroup = false;
 	return r;

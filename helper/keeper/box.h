@@ -11,6 +11,7 @@
 #include "error.h"
 #include "guest.h"
 #include "idmap.h"
+#include "lend.h"
 #include "network.h"
 #include "notes.h"
 #include "policy.h"
@@ -50,6 +51,7 @@ struct nsbox_box {
 	struct nsbox_guest guest;	/* net = join:USER */
 	int netns;		/* net = join: the namespace; else -EBADF */
 	struct nsbox_upper upper;	/* with a root that can be written */
+	struct nsbox_lent lent;		/* while it is made */
 	char notice[NSBOX_ERROR_MAX];	/* one sentence for the user; "": none */
 	struct nsbox_notes notes;	/* to be logged once somebody is in */
 };
@@ -57,18 +59,22 @@ struct nsbox_box {
 #define NSBOX_BOX_INIT { .record = NSBOX_RECORD_INIT, .pidfd = -EBADF, .sock = -EBADF, \
 			 .dev = -EBADF, .log = NSBOX_BOXLOG_INIT, .upper = NSBOX_UPPER_INIT, \
 			 .network = NSBOX_NETWORK_RUN_INIT, .netns = -EBADF, \
-			 .guest = NSBOX_GUEST_INIT }
+			 .guest = NSBOX_GUEST_INIT, .lent = NSBOX_LENT_INIT }
 
 /*
- * First half: ids, cgroups, init in its namespaces, waiting. After it the
+ * First half: ids, cgroups, init, which makes its namespaces. After it the
  * caller can be given its cgroups and move meanwhile. For @unknown_block see
  * nsbox_registry_take_block().
  */
 int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 		    uint32_t unknown_block, struct nsbox_error *err);
 
-/* Second half: init assembles the root. Waits for it until @deadline_ms. */
-int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_error *err);
+/*
+ * Second half: finds what the host lends, and gives it to init, which assembles
+ * the root. Waits for that until @deadline_ms.
+ */
+int nsbox_box_finish(struct nsbox_box *box, const struct nsbox_subject *subject,
+		     uint64_t deadline_ms, struct nsbox_error *err);
 
 /* Fills the JOIN of a session that goes to @leaf. -E2BIG: the policy's env is too long. */
 int nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf,

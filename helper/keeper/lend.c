@@ -24,9 +24,8 @@ enum { DEV_INODES = 1024 };
 struct lender {
 	const struct nsbox_subject *subject;
 	const struct nsbox_decision *policy;
-	struct nsbox_ids *ids;
+	const struct nsbox_ids *ids;
 	struct nsbox_lent *to;
-	int data_userns;	/* the data map, or -EBADF with keep */
 };
 
 /* The image map comes later, when the box's user namespace has its maps. */
@@ -49,9 +48,9 @@ static int lend_tree(const struct lender *l, const char *path, bool data, struct
 		return nsbox_error_wrap(err, "%s", path);
 	if (!data)
 		shift_later(l->to, tree);
-	else if (l->data_userns >= 0)
+	else if (l->to->data_userns >= 0)
 		/* Where that cannot be, the owners are nobody, which hides secrets as well. */
-		(void)nsbox_tree_idmap(tree, true, l->data_userns, NULL);
+		(void)nsbox_tree_idmap(tree, true, l->to->data_userns, NULL);
 	nsbox_plan_mount(&l->to->mounts, path, tree, false);
 	return 0;
 }
@@ -83,7 +82,7 @@ static int lend_host(const struct lender *l, struct nsbox_error *err)
 	cleanup_close int etc = open("/etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	const struct nsbox_etc e = {
 		.subject = l->subject, .policy = l->policy, .ids = l->ids, .etc = etc,
-		.data_userns = l->data_userns,
+		.data_userns = l->to->data_userns,
 	};
 	static const char *const empty[] = { "/mnt", "/srv", "/media", "/var", "/var/cache",
 					     "/var/lib", "/var/log", "/var/spool" };
@@ -113,7 +112,7 @@ static int lend_image(const struct lender *l, struct nsbox_error *err)
 	cleanup_close int etc = -EBADF;
 	struct nsbox_etc e = {
 		.subject = l->subject, .policy = l->policy, .ids = l->ids,
-		.data_userns = l->data_userns,
+		.data_userns = l->to->data_userns,
 	};
 
 	content->image = nsbox_image_open(l->policy->rootfs, &l->to->notes, err);
@@ -254,33 +253,32 @@ static void plan_temporary(const struct lender *l)
 	nsbox_plan_dir(&l->to->content, "/home", 0755, 0, 0);
 }
 
-int nsbox_lend(const struct nsbox_subject *subject, const struct nsbox_decision *policy,
-	       uint32_t base, int netns, struct nsbox_ids *ids, struct nsbox_lent *ret,
-	       struct nsbox_error *err)
+int nsbox_lend_home(const struct nsbox_subject *subject, const struct nsbox_decision *policy,
+		    uint32_t base, struct nsbox_ids *ids, struct nsbox_lent *ret,
+		    struct nsbox_error *err)
 {
-	struct lender l = { .subject = subject, .policy = policy, .ids = ids, .to = ret,
-			    .data_userns = -EBADF };
 	struct nsbox_places places = { .subject = subject, .policy = policy, .base = base,
 				       .ids = ids, .notes = &ret->notes, .data_userns = -EBADF };
-	struct nsbox_lent with_home = NSBOX_LENT_INIT;
-	int r;
+	int r = nsbox_places_lend(&places, &ret->home_content, &ret->home_mounts, err);
 
-	/* The home decides the maps, but is mounted last, over whatever holds its place. */
-	r = nsbox_places_lend(&places, &with_home.content, &with_home.mounts, err);
-	l.data_userns = places.data_userns;
-	if (r == 0 && strcmp(policy->rootfs, "host") == 0)
-		r = lend_host(&l, err);
-	else if (r == 0)
-		r = lend_image(&l, err);
+	ret->data_userns = places.data_userns;
+	return r;
+}
+
+int nsbox_lend(const struct nsbox_subject *subject, const struct nsbox_decision *policy, int netns,
+	       const struct nsbox_ids *ids, struct nsbox_lent *ret, struct nsbox_error *err)
+{
+	const struct lender l = { .subject = subject, .policy = policy, .ids = ids, .to = ret };
+	int r = strcmp(policy->rootfs, "host") == 0 ? lend_host(&l, err) : lend_image(&l, err);
+
 	if (r == 0)
 		r = lend_kernel(&l, netns, err);
 	if (r == 0)
 		r = lend_hosts(&l, err);
 	plan_temporary(&l);
-	nsbox_plan_move(&ret->content, &with_home.content);
-	nsbox_plan_move(&ret->mounts, &with_home.mounts);
-	(void)nsbox_close(l.data_userns);
-	nsbox_lent_drop(&with_home);
+	/* Mounted last, over whatever holds its place. */
+	nsbox_plan_move(&ret->content, &ret->home_content);
+	nsbox_plan_move(&ret->mounts, &ret->home_mounts);
 	if (r == 0)
 		r = nsbox_plan_check(&ret->content, err);
 	return r < 0 ? r : nsbox_plan_check(&ret->mounts, err);
@@ -311,6 +309,9 @@ void nsbox_lent_drop(struct nsbox_lent *lent)
 {
 	nsbox_plan_drop(&lent->content);
 	nsbox_plan_drop(&lent->mounts);
+	nsbox_plan_drop(&lent->home_content);
+	nsbox_plan_drop(&lent->home_mounts);
+	lent->data_userns = nsbox_close(lent->data_userns);
 	nsbox_notes_drop(&lent->notes);
 	lent->dev = nsbox_close(lent->dev);
 	lent->n_shifted = 0;

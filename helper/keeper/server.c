@@ -140,7 +140,7 @@ static void send_elsewhere(int sock, const char *name)
 static int send_cgroups(struct server *s, struct session *session, struct nsbox_error *err)
 {
 	struct nsbox_msg msg = { .type = NSBOX_MSG_CGROUP };
-	int fds[NSBOX_HIERARCHIES_MAX];
+	int fds[2 * NSBOX_HIERARCHIES_MAX];
 	unsigned int n;
 	int r;
 
@@ -148,7 +148,7 @@ static int send_cgroups(struct server *s, struct session *session, struct nsbox_
 		return nsbox_error_say(err, EBUSY, "the box is frozen: nsbox thaw %s ends that",
 				       s->user);
 	session->leaf = nsbox_cgroup_choose(&s->box.cgroup);
-	r = nsbox_cgroup_open_procs(&s->box.cgroup, session->leaf, fds, &n, err);
+	r = nsbox_cgroup_open_procs(&s->box.cgroup, session->leaf, session->pid, fds, &n, err);
 	if (r < 0)
 		return r;
 	(void)snprintf(msg.u.socket, sizeof(msg.u.socket), "%s", s->box.record.socket);
@@ -691,7 +691,7 @@ static int build(struct server *s, struct session *session, struct nsbox_packet 
 	if (r == 0)
 		r = send_cgroups(s, session, err);
 	if (r == 0)
-		r = nsbox_box_finish(&s->box, nsbox_now_ms() + BUILD_TIMEOUT_MS, err);
+		r = nsbox_box_finish(&s->box, subject, nsbox_now_ms() + BUILD_TIMEOUT_MS, err);
 	if (r == 0)
 		r = show_terminals(s, session, packet, err);
 	return r;

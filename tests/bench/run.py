@@ -197,8 +197,8 @@ def files_of(root, top):
                 yield f"l {inside} {os.readlink(path)}"
             elif os.path.isdir(path):
                 yield f"d {inside}"
-            elif os.lstat(path).st_dev == here:
-                yield f"f {inside} {os.path.getsize(path)}"
+            else:   # on another device: what a file is mounted on
+                yield f"f {inside} {os.path.getsize(path) if os.lstat(path).st_dev == here else 0}"
         names[:] = [n for n in names if os.lstat(os.path.join(directory, n)).st_dev == here]
 
 

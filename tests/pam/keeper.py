@@ -279,7 +279,7 @@ def with_init(h, user, build, strace):
             return "--- stopped by SIGSTOP ---" in observe.read(where + "/keeper.trace")
         wait_until(stopped, 5, f"the keeper of {user} is stopped")
         k = next(k for k in observe.keepers() if trace_of(k) == where)
-        init = wait_until(lambda: [q for q in observe.processes() if q.ppid == k.pid], 3, "there is an init")[0]
+        init = wait_until(lambda: [q for q in observe.inits() if q.ppid == k.pid], 3, "there is an init")[0]
         tracers.append(h.start(["strace", "-q", "-p", str(init.pid), "-o", where + "/init.trace", *strace]))
         wait_until(lambda: attached_to(init.pid), 3, "strace has init")
         os.kill(k.pid, signal.SIGCONT)

@@ -81,24 +81,30 @@ bool nsbox_hierarchy_offers(const struct nsbox_hierarchy *h, const char *control
 	return strstr(text, word) != NULL;
 }
 
-/* Is "id:controllers:path" the line of @h? Returns the path or NULL. */
-static char *line_path(const struct nsbox_hierarchy *h, char *line)
+/*
+ * Is "id:controllers:path", which ends at @end, the line of @h? Then *ret_path is
+ * where the path begins.
+ */
+static bool is_line_of(const struct nsbox_hierarchy *h, const char *line, const char *end,
+		       const char **ret_path)
 {
-	char *controllers = strchr(line, ':');
-	char *path = controllers ? strchr(controllers + 1, ':') : NULL;
-	char *comma;
+	const char *controllers = memchr(line, ':', (size_t)(end - line));
+	const char *path = controllers ? memchr(controllers + 1, ':',
+						(size_t)(end - controllers - 1)) : NULL;
+	char first[48];
+	size_t len;
 
 	if (!path)
-		return NULL;
-	controllers++;
-	*path++ = '\0';
-	path[strcspn(path, "\n")] = '\0';
+		return false;
+	*ret_path = path + 1;
 	if (h->v2)
-		return strncmp(line, "0:", 2) == 0 ? path : NULL;
-	comma = strchr(controllers, ',');
-	if (comma)
-		*comma = '\0';
-	return *controllers && nsbox_hierarchy_has(h, controllers) ? path : NULL;
+		return strncmp(line, "0:", 2) == 0;
+	len = strcspn(++controllers, ",:");
+	if (len == 0 || len >= sizeof(first))
+		return false;
+	memcpy(first, controllers, len);
+	first[len] = '\0';
+	return nsbox_hierarchy_has(h, first);
 }
 
 /* "/a/b" seen from a mount whose root is "/a": "/b". NULL: outside. */
@@ -115,25 +121,29 @@ static const char *below_root(const char *path, const char *root)
 	return path + len;
 }
 
-int nsbox_hierarchy_path_of(const struct nsbox_hierarchy *h, int pid, char *ret, size_t size,
-			    struct nsbox_error *err)
+int nsbox_hierarchy_cgroups_of(int pid, char text[NSBOX_CGROUPS_TEXT], struct nsbox_error *err)
 {
 	char file[32] = "/proc/self/cgroup";
-	cleanup_fclose FILE *f = NULL;
-	cleanup_free char *line = NULL;
-	size_t line_size = 0;
+	int r;
 
 	if (pid)
 		(void)snprintf(file, sizeof(file), "/proc/%d/cgroup", pid);
-	f = fopen(file, "re");
-	if (!f)
-		return nsbox_error_set(err, errno, "open %s", file);
-	while (getline(&line, &line_size, f) > 0) {
-		const char *path = line_path(h, line);
+	r = nsbox_file_read(file, text, NSBOX_CGROUPS_TEXT, err);
+	return r < 0 ? r : 0;
+}
 
-		if (!path)
+int nsbox_hierarchy_path_in(const struct nsbox_hierarchy *h, const char *text, char *ret,
+			    size_t size, struct nsbox_error *err)
+{
+	char whole[sizeof(h->root) + 512];
+	const char *path, *end;
+
+	for (const char *line = text; *line; line = *end ? end + 1 : end) {
+		end = line + strcspn(line, "\n");
+		if (!is_line_of(h, line, end, &path))
 			continue;
-		path = below_root(path, h->root);
+		(void)snprintf(whole, sizeof(whole), "%.*s", (int)(end - path), path);
+		path = (size_t)(end - path) < sizeof(whole) ? below_root(whole, h->root) : NULL;
 		if (!path)
 			break;
 		if ((size_t)snprintf(ret, size, "%s%s", h->mount, path) >= size)
@@ -141,6 +151,14 @@ int nsbox_hierarchy_path_of(const struct nsbox_hierarchy *h, int pid, char *ret,
 					       h->mount, path);
 		return 0;
 	}
-	return nsbox_error_say(err, ENOENT, "the cgroup of process %d in %s cannot be seen", pid,
-			       h->mount);
+	return nsbox_error_say(err, ENOENT, "a process's cgroup in %s cannot be seen", h->mount);
+}
+
+int nsbox_hierarchy_path_of(const struct nsbox_hierarchy *h, int pid, char *ret, size_t size,
+			    struct nsbox_error *err)
+{
+	char text[NSBOX_CGROUPS_TEXT];
+	int r = nsbox_hierarchy_cgroups_of(pid, text, err);
+
+	return r < 0 ? r : nsbox_hierarchy_path_in(h, text, ret, size, err);
 }

@@ -2,8 +2,7 @@
 /*
  * Where the cgroup hierarchies of this machine are mounted (cgroups(7)): each
  * v1 controller, or several together, on a hierarchy of its own; the unified
- * one; or both (hybrid). Reading only; used by the caller, who wants a way
- * back, and by the keeper, who makes the box's cgroups.
+ * one; or both (hybrid). Reading only; the keeper makes the box's cgroups there.
  */
 #ifndef NSBOX_HIERARCHY_H
 #define NSBOX_HIERARCHY_H
@@ -13,7 +12,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { NSBOX_HIERARCHIES_MAX = 16 };
+enum {
+	NSBOX_HIERARCHIES_MAX = 16,
+	NSBOX_CGROUPS_TEXT = 16384,
+};
 
 struct nsbox_hierarchy {
 	bool v2;
@@ -35,10 +37,17 @@ bool nsbox_hierarchy_has(const struct nsbox_hierarchy *h, const char *controller
 /* The same on either: a v2 hierarchy says at its top what it offers (cgroup.controllers). */
 bool nsbox_hierarchy_offers(const struct nsbox_hierarchy *h, const char *controller);
 
+/* Reads /proc/PID/cgroup (0: the calling process's). -EFBIG if it is longer than @text. */
+int nsbox_hierarchy_cgroups_of(int pid, char text[NSBOX_CGROUPS_TEXT], struct nsbox_error *err);
+
 /*
- * The cgroup of process @pid (0: the caller itself) in @h, as a path below the
- * file system root. Returns 0; -ENOENT if it lies outside what is mounted.
+ * The cgroup in @h of the process whose /proc/PID/cgroup is @text, as a path below
+ * the file system root. Returns 0; -ENOENT if it lies outside what is mounted.
  */
+int nsbox_hierarchy_path_in(const struct nsbox_hierarchy *h, const char *text, char *ret,
+			    size_t size, struct nsbox_error *err);
+
+/* Both in one, for one hierarchy. */
 int nsbox_hierarchy_path_of(const struct nsbox_hierarchy *h, int pid, char *ret, size_t size,
 			    struct nsbox_error *err);
 
