@@ -16,7 +16,7 @@ RUN = "run --rm --network none --cgroups disabled"
 # An image of a container, all of whose files are root's.
 MAKE_IMAGE = """\
 mkdir -p tree/bin tree/etc tree/proc tree/dev && cp /bin/busybox tree/bin &&
-for a in sh id cat touch stat; do ln -s busybox tree/bin/$a; done &&
+for a in sh id cat sleep touch stat; do ln -s busybox tree/bin/$a; done &&
 tar --owner 0 --group 0 --numeric-owner -C tree -cf tree.tar . && rm -r tree
 """
 
@@ -106,7 +106,7 @@ def podman_runs_with_other_ids_on_a_tmpfs(h):
         out = ask(h, f"{store} {RUN} --user 1000:1000 localhost/box sh -c 'id -u; id -g; touch /dev/shm/x && stat -c %u /dev/shm/x'")
         eq(out.split(), ["1000", "1000", "1000"], f"ids in the container, {store}")
         # What the container is on the host: an id of the box's block.
-        h.start(h.ssh_argv("alice", f"{store} {RUN} --user 5 -e MARK=here localhost/box sh -c 'while :; do cat /proc/uptime; done'"))
+        h.start(h.ssh_argv("alice", f"{store} {RUN} --user 5 -e MARK=here localhost/box sleep 1000"))
         pid = h.wait_until(lambda: [p for p in observe.with_environment("MARK=here") if observe.Process(p).uids[0] ==
                                     to_host(s.pid, 10004)], 30, "the container's process has an id of the block")[0]
         assert observe.Process(pid).boxed
