@@ -199,11 +199,14 @@ $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/replay_%.o $(BUILD)/tests/fuzz
 	$(call say,LINK,$@)
 	$(Q)$(CC) -pie $(OWN_LDFLAGS) $(LDFLAGS) -o $@ $^
 
-$(BUILD)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(TESTABLE) $(BUILD)/flags
+# What they reach, and no more: all of it is compiled at once, with the fuzzer's counters.
+FUZZED := pam_nsbox/error.c $(POLICY) $(LIB)
+
+$(BUILD)/tests/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZED) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
 	$(Q)$(FUZZ_CC) $(filter-out -MMD -MP -D_FORTIFY_SOURCE=2 -fsanitize=%,$(OWN_CFLAGS)) -g -O1 \
-		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< $(TESTABLE)
+		-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $@ $< $(FUZZED)
 
 # New inputs go to $(BUILD)/corpus; `make fuzz-merge` puts what is worth keeping into
 # $(BUILD)/corpus/merged: the fewest inputs that reach every line that any of them reaches.
