@@ -80,16 +80,20 @@ static int close_rest(int sock, struct nsbox_error *err)
 	return 0;
 }
 
-/* Of all capabilities in the box, init needs the one that mounts a terminal. */
-static int drop_privileges(const struct nsbox_init *init, struct nsbox_error *err)
+/* Nothing that makes the root needs what the filter refuses, and the keeper is not ready yet. */
+static int confine(const struct nsbox_init *init, struct nsbox_error *err)
 {
 	const struct nsbox_filter *filter = nsbox_filter_for(init->policy);
 	int r = nsbox_drop_keyring(err);
 
-	if (r == 0)
-		r = nsbox_drop_dumpable(err);
-	if (r == 0)
-		r = nsbox_install_filter(filter->insns, filter->len, err);
+	return r < 0 ? r : nsbox_install_filter(filter->insns, filter->len, err);
+}
+
+/* Of all capabilities in the box, init needs the one that mounts a terminal. */
+static int drop_privileges(const struct nsbox_init *init, struct nsbox_error *err)
+{
+	int r = nsbox_drop_dumpable(err);
+
 	if (r == 0)
 		r = nsbox_drop_caps(init->policy->caps, UINT64_C(1) << CAP_SYS_ADMIN, err);
 	return r;
@@ -156,6 +160,8 @@ static int assemble(struct nsbox_init *init, struct nsbox_error *err)
 
 	if (r == 0)
 		r = ignore_children(err);
+	if (r == 0)
+		r = confine(init, err);
 	if (r == 0) {
 		(void)umask(0);
 		r = make_root(init, err);
