@@ -340,6 +340,15 @@ def no_user_manager_runs_for_a_boxed_user(h):
 
 
 @test(timeout=120)
+def a_later_login_does_not_wait_for_the_user_manager(h):
+    h.hold(as_alice)
+    mark = h.log_mark()
+    h.run(as_alice("true")).check()
+    h.wait_for_log("Started session-.* of user alice|Started session-.* of User alice", PATIENCE, since=mark)
+    lacks(h.log_since(mark), "Starting user@1001.service", "the log of the second login")
+
+
+@test(timeout=120)
 def systemctl_user_inside_fails_with_a_sentence(h):
     r = h.run(as_alice("systemctl --user status; systemd-run --user --wait true"), timeout=30)
     contains(r.err, "Failed to connect to")
