@@ -345,6 +345,18 @@ def a_later_login_does_not_wait_for_the_user_manager(h):
 
 
 @test(timeout=120)
+def a_user_manager_that_nothing_refuses_is_left_alone(h):
+    os.rename("/etc/pam.d/systemd-user", "/etc/pam.d/systemd-user.away")
+    try:
+        h.hold(as_alice)
+        h.run("systemctl restart user@1001.service").check()
+        eq(show(h, "user@1001.service", "ActiveState")["ActiveState"], "active", "it, while there is a box")
+    finally:
+        os.rename("/etc/pam.d/systemd-user.away", "/etc/pam.d/systemd-user")
+        h.run("systemctl stop user@1001.service")
+
+
+@test(timeout=120)
 def systemctl_user_inside_fails_with_a_sentence(h):
     r = h.run(as_alice("systemctl --user status; systemd-run --user --wait true"), timeout=30)
     eq(r.err.count("Failed to connect to"), 2, f"sentences in {r}")
