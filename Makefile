@@ -166,7 +166,8 @@ install: all
 		$(DESTDIR)$(call place_of_page,$(p)) &&) :
 	install -d $(DESTDIR)$(DOCDIR)/examples
 	install -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
-	test -z '$(SYSTEMDUNITDIR)' || { install -d $(DESTDIR)$(SYSTEMDUNITDIR) && \
+	test -z '$(SYSTEMDUNITDIR)' || { install -D -m 0644 conf/systemd/user-manager.conf \
+			$(DESTDIR)$(SYSTEMDUNITDIR)/user@.service.d/nsbox.conf && \
 		sed 's,@LIBEXECDIR@,$(LIBEXECDIR),' conf/systemd/nsbox.service.in \
 			> $(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service; }
 
@@ -293,10 +294,11 @@ uninstall:
 		echo 'them, not even root: take the line out first.'; exit 1; }
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
 		$(DESTDIR)$(LIBEXECDIR)/nsbox-net $(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox \
-		$(if $(SYSTEMDUNITDIR),$(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service)
+		$(if $(SYSTEMDUNITDIR),$(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service \
+			$(DESTDIR)$(SYSTEMDUNITDIR)/user@.service.d/nsbox.conf)
 	rm -f $(foreach p,$(PAGES),$(DESTDIR)$(call place_of_page,$(p)))
 	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/examples/,$(notdir $(EXAMPLES)))
-	for dir in $(DOCDIR)/examples $(DOCDIR); do \
+	for dir in $(DOCDIR)/examples $(DOCDIR) $(if $(SYSTEMDUNITDIR),$(SYSTEMDUNITDIR)/user@.service.d); do \
 		test ! -d $(DESTDIR)$$dir || rmdir --ignore-fail-on-non-empty $(DESTDIR)$$dir; done
 
 # Debian's package and its sources, in $(BUILD)/deb; the tree itself is left alone.

@@ -22,7 +22,7 @@ import image
 import throwaway
 
 SUITE = "bookworm"
-PACKAGES = ["cron", "libpam-modules", "libpam-runtime", "login", "openssh-client", "openssh-server", "passwd",
+PACKAGES = ["autopkgtest", "cron", "libpam-modules", "libpam-runtime", "login", "openssh-client", "openssh-server", "passwd",
             "procps", "python3-minimal", "sudo", "util-linux"]
 
 # pid 1: reaps whatever loses its parent.
