@@ -9,10 +9,12 @@ NSBOX_TEST_BOXES    how many boxes are opened and ended, for what they leave (20
 import json
 import os
 import re
+import subprocess
 
 from common import contains, eq, policy, setup as common_setup
 import observe
 from tap import lacks, main, test
+from throwaway import REPO
 
 BOXES = int(os.environ.get("NSBOX_TEST_BOXES", "200"))
 OUTSIDE, OUTSIDE6 = "192.0.2.80", "2001:db8:2::80"
@@ -116,7 +118,7 @@ def forget(h):
     for name in os.listdir("/run/netns"):
         if name not in ("router", "outside"):
             h.run(f"ip netns delete {name}")
-    for table in ("inet nsbox", "bridge nsbox", "inet admin"):
+    for table in ("inet nsbox", "bridge nsbox", "inet admin", "ip filter", "inet firewalld"):
         h.run(f"nft delete table {table}")
     for link in json.loads(h.run("ip -j link show type bridge").out or "[]"):
         if link:
@@ -175,19 +177,6 @@ def the_hosts_side_has_no_address_and_a_name_that_is_the_boxs(h):
 
 
 @test
-def nothing_is_left_when_the_box_has_ended(h):
-    h.ssh("alice", "true").check()
-    h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
-    before = rules(h)
-    for _ in range(3):
-        h.ssh("alice", "true").check()
-    h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
-    eq(rules(h), before, "rules, routes, neighbours and links")
-    lacks(h.run("nft list ruleset").out, "nsb-A", "rules of a box")
-    eq([n for n in links(h) if n.startswith("nsb-")], [], "ports")
-
-
-@test
 def forwarding_is_put_back_after_the_last_box_and_said(h):
     for line in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
         eq(h.run(f"sysctl -n {line}").out.strip(), "0", line)
@@ -204,6 +193,18 @@ def forwarding_is_put_back_after_the_last_box_and_said(h):
     h.wait_until(lambda: not observe.keepers(), 5, "both boxes have ended")
     eq(h.run("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding net.ipv6.conf.uplink.accept_ra").out.split(),
        ["0", "0", "1"], "forwarding after the last box")
+
+
+@test
+def what_forwarding_changes_besides_is_put_back_too(h):
+    settings = {"net.ipv4.conf.all.accept_redirects": "0", "net.ipv4.conf.uplink.forwarding": "1",
+                "net.ipv6.conf.uplink.forwarding": "1"}
+    h.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.ip_forward=0 " + " ".join(map("=".join, settings.items()))).check()
+    h.ssh("alice", "true").check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    eq(h.run("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding").out.split(), ["0", "0"], "forwarding")
+    eq({k: h.run(f"sysctl -n {k}").out.strip() for k in settings}, settings, "what else it changes")
+    h.run("sysctl -qw net.ipv4.conf.uplink.forwarding=0 net.ipv6.conf.uplink.forwarding=0")
 
 
 @test
