@@ -230,6 +230,25 @@ def a_bridge_of_the_administrator_is_used_as_it_is(h):
 
 
 @test
+def a_bridge_of_ours_is_known_again_and_takes_any_name(h):
+    h.policy(policy("[user alice]\nnet = bridge:lab\n[user bob]\nnet = bridge:lab\n"
+                    "[network lab]\nbridge = bridge\nsubnet = 10.9.0.0/24\n"))
+    eq(ask(h, "alice", OUTSIDE, 80), HOST, "with a bridge whose name is a word of nft")
+    h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
+    contains(h.run("ip -d link show bridge").out, "alias nsbox", "the bridge")
+    h.run("nft flush ruleset").check()
+    s = h.session("bob")
+    contains(h.run("nft list set inet nsbox own").out, '"bridge"', "bridges that are ours")
+
+
+@test
+def a_bridge_that_was_begun_by_a_killed_program_is_finished(h):
+    ip(h, "link add nsbox0 address 02:6e:0a:58:00:01 type bridge")
+    eq(ask(h, "alice", OUTSIDE, 80), HOST, "through it")
+    contains(h.run("ip address show nsbox0").out, "10.88.0.1/16")
+
+
+@test
 def a_bridge_that_cannot_be_used_refuses_the_login(h):
     lab = "[user alice]\nnet = bridge:lab\n[network lab]\nbridge = lab0\nsubnet = 10.9.0.0/29\n"
     ip(h, "link add lab0 type bridge")
@@ -456,6 +475,13 @@ def a_published_port_leads_into_the_box_from_outside_and_from_the_host(h):
     h.wait_until(lambda: s.close() is not None, 5, "logged out")
     h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
     contains(out("tcp", HOST, 2222), "Error", "after the end of the box")
+
+
+@test
+def a_box_listens_to_no_router(h):
+    s = h.session("alice")
+    eq(h.enter(s.pid, "sysctl", "-n", "net.ipv6.conf.eth0.accept_ra", "net.ipv6.conf.eth0.addr_gen_mode").out.split(),
+       ["0", "1"], "accept_ra, addr_gen_mode")
 
 
 @test
