@@ -54,17 +54,24 @@ static const char frame[] =
 	"add chain bridge nsbox forward { type filter hook forward priority 0; }\n"
 	/* From a box to a box only where they may; from outside only what is published. */
 	"add rule inet nsbox forward ct state established,related accept\n"
-	"add rule inet nsbox forward iifname . oifname @open accept\n"
+	/* Where br_netfilter is, it shows what goes over the bridge here too. */
+	"add rule inet nsbox forward iifname . oifname @open meta pkttype { broadcast, multicast } "
+		"accept\n"
+	"add rule inet nsbox forward iifname . oifname @open ip daddr @box4 accept\n"
+	"add rule inet nsbox forward iifname . oifname @open ip6 daddr @box6 accept\n"
 	"add rule inet nsbox forward ip daddr @box4 ct status dnat accept\n"
 	"add rule inet nsbox forward ip6 daddr @box6 ct status dnat accept\n"
 	"add rule inet nsbox forward ip daddr @box4 drop\n"
 	"add rule inet nsbox forward ip6 daddr @box6 drop\n"
+	/* Nobody has the other addresses there: each would be a neighbour that the host looks for. */
+	"add rule inet nsbox forward oifname @own drop\n"
 	"add rule inet nsbox forward ip saddr @box4 ip daddr 169.254.0.0/16 drop\n"
 	"add rule inet nsbox forward ip6 saddr @box6 ip6 daddr fe80::/10 drop\n"
+	/* The same for clouds that speak IPv6: metadata at Amazon and at Google. */
+	"add rule inet nsbox forward ip6 saddr @box6 ip6 daddr { fd00:ec2::254, fd20:ce::254 } drop\n"
 	"add rule inet nsbox forward ip saddr vmap @out4\n"
 	"add rule inet nsbox forward ip6 saddr vmap @out6\n"
 	"add rule inet nsbox forward iifname @own drop\n"
-	"add rule inet nsbox forward oifname @own drop\n"
 	/* The host itself. */
 	"add rule inet nsbox input ct state established,related accept\n"
 	"add rule inet nsbox input icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"
@@ -86,6 +93,8 @@ static const char frame[] =
 	"add rule inet nsbox output fib daddr type local meta l4proto { tcp, udp } jump publish\n"
 	"add rule inet nsbox postrouting ip saddr @nat4 oifname != @bridges masquerade\n"
 	"add rule inet nsbox postrouting ip6 saddr @nat6 oifname != @bridges masquerade\n"
+	/* A tag would lead past the bridge, to a VLAN that the administrator has on it. */
+	"add rule bridge nsbox prerouting iifname \"nsb-*\" ether type { 8021q, 8021ad } drop\n"
 	"add rule bridge nsbox prerouting iifname vmap @ports\n"
 	"add rule bridge nsbox prerouting iifname \"nsb-*\" drop\n"
 	/* Boxes and whatever else an administrator has on his bridge meet in IP, or not at all. */
@@ -297,13 +306,15 @@ static void write_published(const struct nsbox_lease *lease, const struct nsbox_
 
 static void write_box(const struct writer *w)
 {
+	/* In quotes: a bridge may be called "bridge", or what else is a word of nft(8). */
 	const char *bridge = w->request->network.bridge;
 
-	(void)fprintf(w->to, "add element inet nsbox bridges { %s }\n", bridge);
+	(void)fprintf(w->to, "add element inet nsbox bridges { \"%s\" }\n", bridge);
 	if (w->request->own_bridge)
-		(void)fprintf(w->to, "add element inet nsbox own { %s }\n", bridge);
+		(void)fprintf(w->to, "add element inet nsbox own { \"%s\" }\n", bridge);
 	if (!w->request->network.isolate)
-		(void)fprintf(w->to, "add element inet nsbox open { %s . %s }\n", bridge, bridge);
+		(void)fprintf(w->to, "add element inet nsbox open { \"%s\" . \"%s\" }\n", bridge,
+			      bridge);
 	(void)fprintf(w->to, "add chain inet nsbox %s-h\nadd chain inet nsbox %s\n"
 		      "add chain bridge nsbox %s\n", w->chain, w->chain, w->chain);
 	write_host_chain(w);
@@ -364,6 +375,21 @@ int nsbox_rules_add(struct nsbox_ledger *ledger, const struct nsbox_net_request 
 		r = run(ctx, text, err);
 	}
 	return r;
+}
+
+int nsbox_rules_repair(struct nsbox_ledger *ledger, struct nsbox_error *err)
+{
+	struct nft_ctx *ctx cleanup_nft = open_nft(err);
+	cleanup_free char *text = NULL;
+	size_t len = 0;
+	FILE *to = ctx ? open_memstream(&text, &len) : NULL;
+
+	if (!to)
+		return nsbox_error_set(err, ENOMEM, "writing rules");
+	write_all(ledger, NULL, to);
+	if (fclose(to) != 0)
+		return nsbox_error_set(err, ENOMEM, "writing rules");
+	return run(ctx, text, err);
 }
 
 static void write_removal(const struct nsbox_lease *lease, FILE *to)

@@ -18,6 +18,9 @@
 int nsbox_rules_add(struct nsbox_ledger *ledger, const struct nsbox_net_request *request,
 		    const struct nsbox_lease *lease, struct nsbox_error *err);
 
+/* Writes all rules anew, for each box of the ledger: somebody may have flushed them. */
+int nsbox_rules_repair(struct nsbox_ledger *ledger, struct nsbox_error *err);
+
 /* Idempotent: takes away what is there. */
 int nsbox_rules_remove(const struct nsbox_lease *lease, struct nsbox_error *err);
 

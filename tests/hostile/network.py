@@ -14,7 +14,7 @@ import subprocess
 
 from common import both, policy, prepare
 import observe
-from tap import main, test
+from tap import eq, main, test
 
 BRIDGE = "[user alice]\nnet = bridge\n[user bob]\nnet = bridge\n[network default]\nsubnet6 = fd00:88::/64\n"
 
@@ -175,6 +175,31 @@ def a_scan_of_the_host_and_of_the_bridge_finds_nothing(h):
                 s.close()
         return "open" in out
     both(h, "boundary", attack)
+
+
+@test
+def a_tag_does_not_lead_to_a_vlan_of_the_bridge(h):
+    a, b = two_boxes(h, BRIDGE.replace("net = bridge\n", "net = bridge\negress = 10.88.0.1:udp/4000\n"))
+    h.run("ip link add link nsbox0 name nsbox0.5 type vlan id 5").check()
+    h.run("ip address add 10.77.0.1/24 dev nsbox0.5").check()
+    h.run("ip link set nsbox0.5 up").check()
+    mine = card(h, a.pid)
+    plain = datagram(bridge_card(), mine[0], mine[1], "10.88.0.1", 4000)
+    tagged = plain[:24] + "81000005" + plain[24:]
+    assert heard(h, "10.88.0.1", 4000, lambda: send(h, a.pid, plain)), "without a tag it is heard"
+    before = observe.read("/sys/class/net/nsbox0.5/statistics/rx_packets")
+    send(h, a.pid, tagged)
+    send(h, a.pid, plain)
+    eq(observe.read("/sys/class/net/nsbox0.5/statistics/rx_packets"), before, "packets in the VLAN")
+
+
+@test
+def a_box_cannot_fill_the_hosts_table_of_neighbours(h):
+    a, b = two_boxes(h)
+    mine = card(h, a.pid)
+    for n in range(1, 40):
+        send(h, a.pid, datagram(bridge_card(), mine[0], mine[1], f"10.88.200.{n}", 4000), 1)
+    eq(h.run("ip neighbour show dev nsbox0 to 10.88.200.0/24").out, "", "neighbours that the host looks for")
 
 
 def forget_connections():

@@ -177,6 +177,20 @@ def the_hosts_side_has_no_address_and_a_name_that_is_the_boxs(h):
 
 
 @test
+def nothing_is_left_when_the_box_has_ended(h):
+    h.ssh("alice", "true").check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
+    before = rules(h)
+    for _ in range(3):
+        h.ssh("alice", "true").check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
+    eq(rules(h), before, "rules, routes, neighbours and links")
+    lacks(h.run("nft list ruleset").out, "nsb-A", "rules of a box")
+    eq(h.run("ip neighbour show nud permanent dev nsbox0").out, "", "what the host knew of the box")
+    eq([n for n in links(h) if n.startswith("nsb-")], [], "ports")
+
+
+@test
 def forwarding_is_put_back_after_the_last_box_and_said(h):
     for line in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
         eq(h.run(f"sysctl -n {line}").out.strip(), "0", line)
@@ -274,6 +288,24 @@ def two_networks_at_once_do_not_meet(h):
 
 
 @test
+def a_box_on_the_administrators_bridge_is_as_closed_as_others(h):
+    ip(h, "link add lab0 type bridge")
+    ip(h, "address add 10.9.0.6/29 dev lab0")
+    ip(h, "link set lab0 up")
+    h.policy(policy("[user alice]\nnet = bridge\n[user bob]\nnet = bridge:lab\npublish = 2222:22\n"
+                    "[network lab]\nbridge = lab0\nsubnet = 10.9.0.0/29\n"))
+    a, b = h.session("alice"), h.session("bob")
+    serving(h, b, 22), serving(h, a, 22)
+    serve(h, None, 2049)
+    contains(ask(h, "alice", addresses(h, b.pid)["inet"], 22, wait=0.5), "Error", "from another network")
+    contains(ask(h, "bob", addresses(h, a.pid)["inet"], 22, wait=0.5), "Error", "to another network")
+    contains(ask(h, "alice", HOST, 2222, wait=0.5), "Error", "by its published port, from another network")
+    for address in ("10.9.0.6", HOST):
+        contains(ask(h, "bob", address, 2049, wait=0.5), "Error", f"to the host at {address}")
+    eq(ask(h, "bob", OUTSIDE, 80), HOST, "to the outside")
+
+
+@test
 def without_nat_the_outside_sees_the_box_itself(h):
     h.policy(policy("[user alice]\nnet = bridge\n[network default]\nnat = no\n"))
     h.run("ip -n router route replace 10.88.0.0/16 via " + HOST).check()
@@ -316,6 +348,37 @@ def resolvers_are_the_hosts_own_but_not_loopback(h):
     eq(resolvers(), ["192.0.2.7", "2001:db8::7"], "with addresses")
     h.policy(policy("[user alice]\nnet = bridge\ndns = none\n"))
     eq(resolvers(), [], "with none")
+
+
+@test
+def real_resolvers_answer_by_both_families_in_each_form_of_dns(h):
+    four, six = "203.0.113.53", "2001:db8:3::53"
+    ip(h, "netns add names")
+    ip(h, "-n router link add near type veth peer name eth0 netns names")
+    for where, link, addresses in (("router", "near", ("203.0.113.1/24", "2001:db8:3::1/64")), ("names", "eth0", (four + "/24", six + "/64"))):
+        for address in addresses:
+            ip(h, f"-n {where} address add {address} dev {link} {'nodad' if ':' in address else ''}")
+        ip(h, f"-n {where} link set {link} up")
+    ip(h, "-n names route add default via 203.0.113.1")
+    ip(h, "-n names -6 route add default via 2001:db8:3::1")
+    serving = h.start(["ip", "netns", "exec", "names", "dnsmasq", "-kd", "--conf-file=/dev/null", "--no-hosts", "--no-resolv",
+                       "--user=root", "--pid-file=", "--address=/box.test/203.0.113.9", "--address=/box.test/2001:db8:9::9",
+                       "--log-facility=-"], stderr=subprocess.PIPE)
+    while (line := serving.stderr.readline()) and b"started" not in line:
+        pass
+    assert line, "dnsmasq ended"
+    dig = lambda how: h.ssh("alice", f"dig +time=2 +tries=1 +short {how}").out.split()
+    h.write("/etc/resolv.conf", f"nameserver 127.0.0.53\nnameserver {four}\n")
+    for dns in ("host", four, six):
+        for egress in ("all", "dns"):
+            h.policy(policy(f"[user alice]\nnet = bridge\negress = {egress}\ndns = {dns}\n" + SIX))
+            eq((dig("box.test A"), dig("box.test AAAA"), dig("+tcp box.test A")),
+               (["203.0.113.9"], ["2001:db8:9::9"], ["203.0.113.9"]), f"dns = {dns}, egress = {egress}")
+            eq(h.ssh("alice", "getent ahostsv4 box.test").out.split()[:1], ["203.0.113.9"], f"getent with dns = {dns}")
+    h.policy(policy("[user alice]\nnet = bridge\negress = dns\ndns = none\n" + SIX))
+    eq(h.ssh("alice", "getent ahosts box.test").code, 2, "dns = none")
+    for server in (four, six):
+        lacks(" ".join(dig(f"@{server} box.test")), "203.0.113.9", "a resolver that the policy does not name")
 
 
 @test
@@ -375,6 +438,33 @@ def a_full_network_refuses_with_that_sentence_and_a_dead_keepers_address_is_foun
     eq(h.ssh("bob", "true").code, 0, "after a keeper was killed")
 
 
+@test
+def a_dead_keepers_port_and_fixed_address_are_found_again(h):
+    h.policy(policy("[group nsbox]\naction = box\nnet = bridge\npublish = 2222:22\naddress = 10.88.7.7\n".join(["", ""])
+                    ).replace("[group nsbox]\naction = box\n\n", ""))
+    s = h.session("alice")
+    eq(h.ssh("bob", "true").code, 254, "as long as the box is there")
+    observe.kill(observe.keepers()[0].pid)
+    h.wait_until(lambda: not observe.inits(), 5, "the box is dead")
+    eq(h.ssh("bob", "true").code, 0, "after its keeper was killed")
+
+
+@test
+def a_ledger_that_cannot_be_read_gives_no_address_away(h):
+    s = h.session("bob")
+    os.rename("/run/nsbox/net/ledger", "/run/nsbox/net/kept")
+    os.mkdir("/run/nsbox/net/ledger")
+    try:
+        r = h.ssh("alice", "echo came-in")
+        eq(r.code, 254, "exit code")
+        contains(str(r), "reading /run/nsbox/net/ledger")
+        eq(h.run("sysctl -n net.ipv4.ip_forward").out.strip(), "1", "forwarding, which bob still needs")
+    finally:
+        os.rmdir("/run/nsbox/net/ledger")
+        os.rename("/run/nsbox/net/kept", "/run/nsbox/net/ledger")
+    eq(ask(h, "bob", OUTSIDE, 80), HOST, "the box that was there")
+
+
 @test(timeout=600)
 def many_boxes_at_once_have_an_address_each(h):
     n = int(os.environ.get("NSBOX_TEST_AT_ONCE", "40"))
@@ -425,6 +515,15 @@ def link_local_addresses_are_out_of_reach(h):
     contains(ask(h, "alice", "169.254.169.254", 8000, wait=0.5), "Error", "although egress names it")
 
 
+@test
+def what_clouds_serve_over_ipv6_is_out_of_reach(h):
+    ip(h, "-n router address add fd00:ec2::254/128 dev lo nodad")
+    ip(h, "-6 route add fd00:ec2::254/128 via 2001:db8:1::1")
+    serve(h, "router", 8000)
+    contains(h.run("/usr/local/bin/ask tcp fd00:ec2::254 8000").out, HOST6, "from the host")
+    contains(ask(h, "alice", "fd00:ec2::254", 8000, wait=0.5), "Error", "from a box")
+
+
 # ------------------------------------------------------------ egress, publish, bandwidth
 
 @test
@@ -439,6 +538,18 @@ def egress_none_and_a_list_hold(h):
        {("tcp", 53, OUTSIDE), ("udp", 53, OUTSIDE), ("tcp", 5432, OUTSIDE), ("tcp", 5432, OUTSIDE6), ("udp", 80, OUTSIDE6)},
        "what can be reached")
     eq(h.ssh("alice", f"ping -c1 -W1 {OUTSIDE} >/dev/null").code, 1, "ping")
+
+
+FLOW = "import socket; s=socket.socket(2,2); s.bind(('',4444)); s.settimeout(1); s.connect(('192.0.2.80',53))\n" \
+       "for _ in range(3):\n s.send(b'?')\n try: print(s.recv(99).decode())\n except OSError: pass"
+
+
+@test
+def connections_of_an_earlier_box_are_not_open_to_the_next(h):
+    contains(h.ssh("alice", f"python3 -c \"{FLOW}\"").check().out, HOST, "while egress is all")
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    h.policy(policy("[user alice]\nnet = bridge\negress = none\n" + SIX))
+    eq(h.ssh("alice", f"python3 -c \"{FLOW}\"").check().out, "", "by the same ports, with egress = none")
 
 
 @test
@@ -478,6 +589,55 @@ def a_published_port_leads_into_the_box_from_outside_and_from_the_host(h):
 
 
 @test
+def boxes_reach_no_published_port_and_loopback_keeps_its_own(h):
+    h.policy(policy("[user alice]\nnet = bridge\npublish = 2222:22\n[user bob]\nnet = bridge\n" + SIX))
+    s = h.session("alice")
+    serving(h, s, 22)
+    contains(h.run(f"/usr/local/bin/ask tcp {HOST} 2222").out, HOST, "from the host")
+    for address in ("10.88.0.1", HOST, "fd00:88::1", HOST6):
+        contains(ask(h, "bob", address, 2222, wait=0.5), "Error", f"from a box, at {address}")
+    contains(h.run("/usr/local/bin/ask tcp 127.0.0.1 2222").out, "Error", "at 127.0.0.1, where nobody listens")
+
+
+EAR = "import socket; s = socket.socket(2, 2); s.bind(('', 7777)); print('ready', flush=True); s.settimeout(1)\n" \
+      "try: print(s.recv(9))\nexcept OSError: print('nothing')"
+
+
+@test
+def boxes_and_machines_on_the_administrators_bridge_do_not_meet_there(h):
+    ip(h, "link add lab0 type bridge")
+    ip(h, "address add 10.9.0.6/24 dev lab0")
+    ip(h, "link set lab0 up")
+    ip(h, "netns add machine")
+    ip(h, "link add m0 type veth peer name eth0 netns machine")
+    ip(h, "link set m0 master lab0 up")
+    ip(h, "-n machine address add 10.9.0.99/24 dev eth0")
+    ip(h, "-n machine link set eth0 up")
+    serve(h, "machine", 8080)
+    h.policy(policy("[user alice]\nnet = bridge:lab\n[network lab]\nbridge = lab0\nsubnet = 10.9.0.0/24\n"))
+    s = h.session("alice")
+    serving(h, s, 22)
+    contains(h.run("/usr/local/bin/ask tcp 10.9.0.99 8080").out, "10.9.0.6", "the machine, from the host")
+    h.run("sysctl -qw net.bridge.bridge-nf-call-iptables=0")    # or the rules for IP see it too
+    # Each knows the other's card, so nobody has to ask for it.
+    card = lambda enter: json.loads(enter("ip", "-j", "link", "show", "dev", "eth0").out)[0]["address"]
+    ends = {"box": (lambda *w: h.enter(s.pid, *w), addresses(h, s.pid)["inet"], ["nsenter", "-t", str(s.pid), "-n"]),
+            "machine": (lambda *w: h.run(["ip", "netns", "exec", "machine", *w]), "10.9.0.99", ["ip", "netns", "exec", "machine"])}
+    for here, there in (("box", "machine"), ("machine", "box")):
+        ends[here][0]("ip", "neighbour", "replace", ends[there][1], "lladdr", card(ends[there][0]), "dev", "eth0").check()
+    for here, there in (("box", "machine"), ("machine", "box")):
+        ear = h.start([*ends[there][2], "python3", "-c", EAR], stdout=subprocess.PIPE)
+        ear.stdout.readline()
+        ends[here][0]("python3", "-c", f"import socket; socket.socket(2, 2).sendto(b'x', ('{ends[there][1]}', 7777))").check()
+        eq(ear.stdout.read(), b"nothing\n", f"what the {there} hears of the {here}")
+    h.run("sysctl -qw net.bridge.bridge-nf-call-iptables=1")
+    contains(ask(h, "alice", "10.9.0.99", 8080, wait=0.5), "Error", "the machine, from the box")
+    box = addresses(h, s.pid)["inet"]
+    contains(h.run(f"ip netns exec machine /usr/local/bin/ask tcp {box} 22 0.5").out, "Error", "the box, from the machine")
+    ip(h, "link delete m0")
+
+
+@test
 def a_box_listens_to_no_router(h):
     s = h.session("alice")
     eq(h.enter(s.pid, "sysctl", "-n", "net.ipv6.conf.eth0.accept_ra", "net.ipv6.conf.eth0.addr_gen_mode").out.split(),
@@ -494,6 +654,21 @@ def a_port_that_another_box_has_refuses_the_login(h):
     s.close()
     h.wait_until(lambda: not observe.keepers(), 5, "the first box has ended")
     eq(h.ssh("bob", "true").code, 0, "after the first has ended")
+
+
+@test
+def a_port_that_a_service_of_the_host_has_refuses_the_login(h):
+    serve(h, None, 2049)
+    for port in ("2049:22", "2049:22/udp", f"{HOST}:2049:22", f"[{HOST6}]:2049:22"):
+        h.policy(policy(f"[user alice]\nnet = bridge\npublish = {port}\n" + SIX))
+        r = h.ssh("alice", "true")
+        eq(r.code, 254, port)
+        contains(str(r), f"a service of the host listens on its port 2049/{'udp' if 'udp' in port else 'tcp'}: publish another")
+    lo = h.start(["python3", "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 2050)); print('ready', flush=True); time.sleep(60)"],
+                 stdout=subprocess.PIPE)
+    lo.stdout.readline()
+    h.policy(policy("[user alice]\nnet = bridge\npublish = 2050:22\n"))
+    eq(h.ssh("alice", "true").code, 0, "a service that only the host itself reaches")
 
 
 PUSH = "import socket,sys,time; s=socket.create_connection((sys.argv[1],int(sys.argv[2]))); t=time.time(); n=0\n" \
@@ -631,6 +806,33 @@ def a_network_that_cannot_be_made_refuses_and_leaves_nothing(h):
     h.ssh("alice", "true").check()
     h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
     h.wait_until(lambda: rules(h) == before, 5, f"all is as before: {before}")
+
+
+@test(timeout=300)
+def a_program_killed_at_any_step_leaves_nothing_for_long(h):
+    h.run(["nsbox", "run", "alice", "--", "true"]).check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    before, real = rules(h), "/usr/local/libexec/nsbox-net"
+    os.rename(real, real + ".real")
+    try:
+        for n in range(1, 100):
+            steps = "sendmsg,rename,setns"
+            h.write(real, f"#!/bin/sh\nexec /usr/bin/strace -D -qqq -o /dev/null -e trace={steps} "
+                          f"-e inject={steps}:signal=KILL:when={n} {real}.real\n", 0o755)
+            r = h.run(["nsbox", "run", "alice", "--", "true"])
+            if r.code == 0:
+                break
+            eq(r.code, 254, f"killed at step {n}")
+            h.write(real, f"#!/bin/sh\nexec {real}.real\n", 0o755)
+            h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
+            h.run(["nsbox", "gc"]).check()
+            h.run(["nsbox", "run", "alice", "--", "true"]).check()
+            h.wait_until(lambda: not observe.keepers(), 5, "the next box has ended")
+            eq(rules(h), before, f"rules, routes, neighbours and links after a kill at step {n}")
+            eq(sorted(os.listdir("/run/nsbox/net")), ["ledger", "lock"], f"files after a kill at step {n}")
+        assert n > 15, f"only {n} steps"
+    finally:
+        os.rename(real + ".real", real)
 
 
 @test(timeout=1800)
