@@ -34,14 +34,15 @@ static int remove_lease(struct job *job, struct nsbox_lease *lease, struct nsbox
 {
 	struct nsbox_net_request request = { .version = 0 };
 	char box[sizeof(lease->box)];
+	bool known;
 	int r;
 
 	memcpy(box, lease->box, sizeof(box));
-	(void)nsbox_ledger_read_request(box, &request);
+	known = nsbox_ledger_read_request(box, &request) == 0;
 	/* The link first: with it goes what could still send. */
 	r = nsbox_links_remove(&job->links, request.network.bridge, lease, err);
 	if (r == 0)
-		r = nsbox_rules_remove(lease, err);
+		r = nsbox_rules_remove(&job->ledger, known ? &request : NULL, lease, err);
 	if (r < 0)
 		return r;
 	nsbox_conntrack_forget(&lease->address);
