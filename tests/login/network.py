@@ -694,6 +694,33 @@ def bandwidth_limits_both_directions(h):
     assert 4e6 < down < 10e6, f"down: {down / 1e6:.1f} Mbit/s"
 
 
+# ------------------------------------------------------------ list, show
+
+@test
+def list_and_show_say_addresses_ports_and_traffic(h):
+    h.policy(policy("[user alice]\nnet = bridge\npublish = 2222:22, 8080:80/udp\n[user bob]\nnet = none\n" + SIX))
+    a, b = h.session("alice"), h.session("bob")
+    ask(h, "alice", OUTSIDE, 80)
+    rows = [line.split() for line in h.run("nsbox list").check().out.splitlines()]
+    eq({r[0]: r[-2] for r in rows}, {"USER": "ADDRESS", "alice": "10.88.0.2,fd00:88::2", "bob": "-"}, "nsbox list")
+    port, = [n for n in links(h) if n.startswith("nsb-")]
+    both = {x["user"]: x for x in json.loads(h.run("nsbox list --json").check().out)["boxes"]}
+    eq(sorted(both), ["alice", "bob"], "users")
+    alice, = json.loads(h.run("nsbox show alice --json").check().out)["boxes"]
+    eq({k: alice[k] for k in ("address", "address6", "link", "publish", "net", "sessions")},
+       {"address": "10.88.0.2", "address6": "fd00:88::2", "link": port, "publish": ["2222:22", "8080:80/udp"],
+        "net": "bridge:default", "sessions": 1}, "nsbox show")
+    stats = json.loads(h.run(f"ip -j -s link show {port}").out)[0]["stats64"]
+    eq(alice["traffic"], {"sent_bytes": stats["rx"]["bytes"], "sent_packets": stats["rx"]["packets"],
+                          "received_bytes": stats["tx"]["bytes"], "received_packets": stats["tx"]["packets"]}, "traffic as ip(8) has it")
+    assert alice["traffic"]["sent_packets"] > 3, alice
+    eq((both["bob"]["address"], both["bob"]["traffic"], both["bob"]["publish"]), (None, None, []), "a box without a network")
+    text = dict(line.split(None, 1) for line in h.run("nsbox show alice").check().out.splitlines())
+    eq((text["address"], text["publish"], text["link"]), ("10.88.0.2,fd00:88::2", "2222:22, 8080:80/udp", port), "as text")
+    contains(text["sent"], f"{alice['traffic']['sent_bytes']} bytes")
+    eq((h.run("nsbox show carol").code, h.run("nsbox show").code, h.run("nsbox show nobody-here").code), (1, 2, 1), "exit codes")
+
+
 # ------------------------------------------------------------ join
 
 @test
