@@ -99,6 +99,15 @@ static void check_files(struct around *a, const struct nsbox_subject *s)
 	}
 }
 
+static void note_network(struct nsbox_doctor *d, const struct nsbox_network *network)
+{
+	for (size_t i = 0; i < d->n_networks; i++)
+		if (strcmp(d->networks[i].name, network->name) == 0)
+			return;
+	if (d->n_networks < sizeof(d->networks) / sizeof(d->networks[0]))
+		d->networks[d->n_networks++] = *network;
+}
+
 static void check_user(struct around *a, const char *name)
 {
 	struct nsbox_identity id cleanup_identity = { .alias = NULL };
@@ -111,6 +120,8 @@ static void check_user(struct around *a, const char *name)
 		a->boxed++;
 		check_groups(a, &id.subject);
 		check_files(a, &id.subject);
+		if (decision.net == NSBOX_NET_BRIDGE)
+			note_network(a->doctor, &decision.network);
 		if (decision.net == NSBOX_NET_HOST) {
 			nsbox_find(a->doctor, NSBOX_WARNING, "around.net", "%s has the host's network: "
 				   "he reaches what listens on 127.0.0.1 and on abstract sockets, ssh "

@@ -331,6 +331,79 @@ def rules_that_somebody_flushed_are_made_anew_for_all_boxes(h):
     contains(h.run("nft list table bridge nsbox").out, "10.88.0.2", "the port of the box from before")
 
 
+@test
+def gc_puts_flushed_rules_in_force_again(h):
+    h.policy(policy("[user alice]\nnet = bridge\negress = none\n" + SIX))
+    s = h.session("alice")
+    h.run("nft flush ruleset").check()
+    finding = lambda: [(f["severity"], f["fix"]) for f in json.loads(h.run("nsbox doctor --json", timeout=60).out)["findings"]
+                       if f["check"] == "network.rules"]
+    eq(finding(), [("error", "nsbox gc")], "nsbox doctor")
+    h.run("nsbox gc").check()
+    eq(finding(), [("ok", None)], "nsbox doctor after it")
+    contains(h.run("nft list table bridge nsbox").out, "10.88.0.2", "its port")
+    contains(ask(h, "alice", OUTSIDE, 80, wait=1), "Error", "with egress = none")
+
+
+# ------------------------------------------------------------ doctor
+
+def diagnose(h, check):
+    found = json.loads(h.run("nsbox doctor --json", timeout=60).out)["findings"]
+    return [(f["severity"], f["message"], f["fix"]) for f in found if f["check"] == "network." + check]
+
+
+@test
+def doctor_says_that_all_is_well_with_the_network(h):
+    h.ssh("alice", "true").check()
+    for check in ("program", "bridge", "nftables", "forwarding", "rp_filter", "br_netfilter", "subnet", "firewall"):
+        found = diagnose(h, check)
+        assert found and all(f[0] == "ok" for f in found), (check, found)
+    contains(str(diagnose(h, "bridge")), "nsbox0 of [network default] is nsbox's")
+    h.policy(policy("[user alice]\nnet = none\n"))
+    contains(str(diagnose(h, "bridge")), "no boxed user has net = bridge")
+
+
+DROPPING = {
+    "plain": "table inet admin { chain only { type filter hook forward priority 0; policy drop; }; }",
+    "docker": "table ip filter { chain DOCKER-USER { return; }; chain FORWARD { type filter hook forward priority 0; policy drop; jump DOCKER-USER; }; }",
+    "firewalld": "table inet firewalld { chain filter_FORWARD_IN_ZONES { }; chain filter_FORWARD { type filter hook forward priority 10; policy accept; "
+                 "jump filter_FORWARD_IN_ZONES; reject with icmpx admin-prohibited; }; }",
+    "ufw": "table ip filter { chain ufw-user-forward { }; chain FORWARD { type filter hook forward priority 0; policy drop; jump ufw-user-forward; }; }",
+}
+# What the command that doctor names does, where the command itself is not there.
+DONE = {"docker": [f"nft insert rule ip filter DOCKER-USER {w} nsbox0 accept" for w in ("iifname", "oifname")],
+        "firewalld": [f"nft add rule inet firewalld filter_FORWARD_IN_ZONES {w} nsbox0 accept" for w in ("iifname", "oifname")],
+        "ufw": [f"nft add rule ip filter ufw-user-forward {w} nsbox0 accept" for w in ("iifname", "oifname")]}
+SAYS = {"docker": "DOCKER-USER -i nsbox0 -j ACCEPT", "firewalld": "--zone=trusted --add-interface=nsbox0",
+        "ufw": "ufw route allow in on nsbox0", "plain": "nft insert rule inet admin only iifname nsbox0 accept"}
+
+
+@test
+def doctor_names_chains_of_others_that_drop_and_the_line_that_helps(h):
+    for who, rules_of in DROPPING.items():
+        h.run(["nft", rules_of]).check()
+        (severity, message, fix), = diagnose(h, "firewall")
+        eq(severity, "warning", who)
+        contains(fix, SAYS[who], who)
+        contains(ask(h, "alice", OUTSIDE, 80, wait=0.5), "Error", f"a box with {who}")
+        for line in DONE.get(who, [fix]):
+            h.run(["sh", "-c", line]).check()
+        eq([f[0] for f in diagnose(h, "firewall")], ["ok"], f"after the line for {who}")
+        eq(ask(h, "alice", OUTSIDE, 80), HOST, f"a box after the line for {who}")
+        h.run("nft delete table " + " ".join(rules_of.split()[1:3])).check()
+
+
+@test
+def doctor_names_a_subnet_that_is_the_hosts_and_a_link_that_is_no_bridge(h):
+    lab = "[user alice]\nnet = bridge:lab\n[network lab]\nbridge = lab0\nsubnet = 198.51.0.0/16\n"
+    h.policy(policy(lab))
+    (severity, message, fix), = diagnose(h, "subnet")
+    eq((severity, fix), ("error", "write another subnet in [network lab]"), message)
+    contains(message, "overlaps that of the host's link uplink")
+    h.policy(policy(lab.replace("lab0", "uplink")))
+    contains(str(diagnose(h, "bridge")), "uplink of [network lab] is a link that is no bridge")
+
+
 # ------------------------------------------------------------ names
 
 @test
