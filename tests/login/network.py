@@ -935,6 +935,17 @@ def a_program_killed_at_any_step_leaves_nothing_for_long(h):
         os.rename(real + ".real", real)
 
 
+@test(timeout=300)
+def a_thousand_networks_made_and_removed_leave_nothing(h):
+    """NSBOX_TEST_NETWORKS of them (1000), by nsbox-net alone."""
+    includes = ["-I" + os.path.join(REPO, d) for d in ("pam_nsbox", "helper/policy", "helper/lib", "helper/box", "helper/net", "tests/bench")]
+    h.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-o", "/tmp/nettime", REPO + "/tests/bench/nettime.c", *includes], timeout=60).check()
+    out = h.run(["/tmp/nettime", "/usr/local/libexec/nsbox-net", "-", "cycle", os.environ.get("NSBOX_TEST_NETWORKS", "1000")], timeout=280).check().out
+    after_one, after_all = out.splitlines()
+    contains(after_one, " links, ")
+    eq(after_all, after_one, "what is there after the last and after the first")
+
+
 @test(timeout=1800)
 def many_boxes_one_after_another_leave_no_more_than_one(h):
     h.policy(policy("[user alice]\nnet = bridge\npublish = 2222:22\nbandwidth = 100mbit\n" + SIX))
