@@ -179,18 +179,19 @@ def a_scan_of_the_host_and_of_the_bridge_finds_nothing(h):
 
 @test
 def a_tag_does_not_lead_to_a_vlan_of_the_bridge(h):
-    a, b = two_boxes(h, BRIDGE.replace("net = bridge\n", "net = bridge\negress = 10.88.0.1:udp/4000\n"))
-    h.run("ip link add link nsbox0 name nsbox0.5 type vlan id 5").check()
-    h.run("ip address add 10.77.0.1/24 dev nsbox0.5").check()
-    h.run("ip link set nsbox0.5 up").check()
+    """Seen where a VLAN on the bridge would take it: not every kernel has VLANs."""
+    a, b = two_boxes(h)
     mine = card(h, a.pid)
-    plain = datagram(bridge_card(), mine[0], mine[1], "10.88.0.1", 4000)
-    tagged = plain[:24] + "81000005" + plain[24:]
-    assert heard(h, "10.88.0.1", 4000, lambda: send(h, a.pid, plain)), "without a tag it is heard"
-    before = observe.read("/sys/class/net/nsbox0.5/statistics/rx_packets")
-    send(h, a.pid, tagged)
-    send(h, a.pid, plain)
-    eq(observe.read("/sys/class/net/nsbox0.5/statistics/rx_packets"), before, "packets in the VLAN")
+    plain, other = (datagram(bridge_card(), mine[0], mine[1], "10.88.0.1", port) for port in (4001, 4002))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as tap:
+        tap.bind(("nsbox0", 0))
+        tap.settimeout(5)
+        for kind in ("8100", "88a8"):
+            send(h, a.pid, other[:24] + kind + "0005" + other[24:], 1)
+        send(h, a.pid, plain, 1)
+        while (port := struct.unpack("!H", tap.recv(2000)[-7:-5])[0]) not in (4001, 4002):
+            pass
+    eq(port, 4001, "port of the first that comes through")
 
 
 @test
