@@ -264,6 +264,10 @@ $(BUILD)/tests/bench/policytime: $(BUILD)/tests/bench/policytime.o \
 bench-policy: $(BUILD)/tests/bench/policytime
 	$<
 
+# What a box's network costs, against a bare program and a bare path.
+bench-network: all
+	tests/bench/network.py
+
 demo: deps
 	$(MAKE) all
 	demo/run
@@ -274,7 +278,8 @@ DEPS := gcc libc6-dev make libpam0g-dev libseccomp-dev libcap2-bin openssh-serve
 	bubblewrap tmux vim less git keyutils e2fsprogs libcap-dev gcc-multilib pamtester \
 	erofs-utils xfsprogs squashfs-tools mmdebstrap fuse-overlayfs uidmap \
 	scdoc man-db groff-base \
-	pkg-config libnl-3-dev libnl-route-3-dev libnftables-dev nftables iputils-ping curl iperf3
+	pkg-config libnl-3-dev libnl-route-3-dev libnftables-dev nftables iputils-ping curl iperf3 \
+	dnsmasq-base bind9-dnsutils
 deps:
 	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(DEPS) 2>/dev/null | \
 		awk '$$2 == "installed" { print $$1 }' | sort > $(or $(TMPDIR),/tmp)/nsbox-have.$$$$; \
@@ -316,7 +321,7 @@ deb:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all install uninstall clean check check-all check-unit check-vm ci-deps deb test unit-programs bench bench-policy \
+.PHONY: all install uninstall clean check check-all check-unit check-vm ci-deps deb test unit-programs bench bench-policy bench-network \
 	fuzz fuzz-merge demo deps FORCE
 FORCE:
 

@@ -17,6 +17,7 @@ enum {
 };
 
 int nsbox_cli_list(int argc, char **argv);
+int nsbox_cli_show(int argc, char **argv);
 int nsbox_cli_run(int argc, char **argv);
 int nsbox_cli_stop(int argc, char **argv);
 int nsbox_cli_explain(int argc, char **argv);

@@ -118,6 +118,7 @@ int nsbox_cli_doctor(int argc, char **argv)
 	nsbox_doctor_files(&d);
 	nsbox_doctor_pam(&d);
 	nsbox_doctor_around(&d);
+	nsbox_doctor_network(&d);
 	if (d.no_memory) {
 		struct nsbox_error err;
 

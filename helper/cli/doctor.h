@@ -9,9 +9,12 @@
  *   doctor_files.c    the policy, the keeper, owners and modes
  *   doctor_pam.c      sshd, and the session stack of every service
  *   doctor_around.c   the boxed users, and their ways around the box
+ *   doctor_network.c  what net = bridge needs, and whose rules are in its way
  */
 #ifndef NSBOX_DOCTOR_H
 #define NSBOX_DOCTOR_H
+
+#include "policy.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,6 +33,9 @@ struct nsbox_doctor {
 	size_t n;
 	enum nsbox_severity worst;
 	bool enabled;		/* some service has our line */
+	/* The networks that boxed users have, as far as there is room. */
+	struct nsbox_network networks[16];
+	size_t n_networks;
 	bool no_memory;
 };
 
@@ -51,6 +57,8 @@ void nsbox_doctor_cgroup(struct nsbox_doctor *d);
 void nsbox_doctor_files(struct nsbox_doctor *d);
 void nsbox_doctor_pam(struct nsbox_doctor *d);	/* before around: says what is enabled */
 void nsbox_doctor_around(struct nsbox_doctor *d);
+
+void nsbox_doctor_network(struct nsbox_doctor *d);	/* after around: whose networks */
 
 /* Does the service exist, and is our line in its session stack? */
 enum nsbox_coverage { NSBOX_NO_SERVICE, NSBOX_OUTSIDE, NSBOX_COVERED };

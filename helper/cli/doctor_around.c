@@ -125,6 +125,15 @@ static void check_home(struct around *a, const struct nsbox_subject *s,
 		nsbox_doctor_idmap_homes(a->doctor, parent);
 }
 
+static void note_network(struct nsbox_doctor *d, const struct nsbox_network *network)
+{
+	for (size_t i = 0; i < d->n_networks; i++)
+		if (strcmp(d->networks[i].name, network->name) == 0)
+			return;
+	if (d->n_networks < sizeof(d->networks) / sizeof(d->networks[0]))
+		d->networks[d->n_networks++] = *network;
+}
+
 static void check_user(struct around *a, const char *name)
 {
 	struct nsbox_identity id cleanup_identity = { .alias = NULL };
@@ -138,6 +147,8 @@ static void check_user(struct around *a, const char *name)
 		check_groups(a, &id.subject);
 		check_files(a, &id.subject);
 		check_home(a, &id.subject, &decision);
+		if (decision.net == NSBOX_NET_BRIDGE)
+			note_network(a->doctor, &decision.network);
 		if (decision.net == NSBOX_NET_HOST) {
 			nsbox_find(a->doctor, NSBOX_WARNING, "around.net", "%s has the host's network: "
 				   "he reaches what listens on 127.0.0.1 and on abstract sockets, ssh "

@@ -16,7 +16,9 @@ static const struct {
 	bool for_root;
 	const char *synopsis, *what;
 } verbs[] = {
-	{ "list", nsbox_cli_list, true, "list", "the boxes that are there" },
+	{ "list", nsbox_cli_list, true, "list [--json]", "the boxes that are there" },
+	{ "show", nsbox_cli_show, true, "show USER [--json]",
+	  "all about a user's boxes, with addresses, ports, traffic" },
 	{ "run", nsbox_cli_run, true, "run USER [-- COMMAND...]",
 	  "run a command in the user's box" },
 	{ "stop", nsbox_cli_stop, true, "stop USER", "end the user's boxes and all in them" },

@@ -2,6 +2,7 @@
 /* Clearing up after killed keepers: see gc.h. */
 #include "gc.h"
 #include "cleanup.h"
+#include "network.h"
 #include "proto.h"
 #include "registry.h"
 #include "upper.h"
@@ -11,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+
+enum { REPAIR_MS = 5000 };
 
 /* Calls @clear with each uid that has a directory in @top. */
 static void each_uid(const char *top, void (*clear)(uid_t uid, void *data), void *data)
@@ -46,6 +49,18 @@ static void clear_roots(uid_t uid, void *data)
 	nsbox_upper_clear(uid);
 }
 
+/* Only where there has been a network; nsbox-net knows whether a box needs it. */
+static int repair_network(void)
+{
+	struct nsbox_error err = { .code = 0 };
+
+	if (access(NSBOX_NET_DIR "/ledger", F_OK) < 0 ||
+	    nsbox_network_repair(nsbox_now_ms() + REPAIR_MS, &err) == 0)
+		return 0;
+	(void)fprintf(stderr, "nsbox: %s\n", err.msg);
+	return 1;
+}
+
 int nsbox_gc(void)
 {
 	int left = 0;
@@ -54,6 +69,7 @@ int nsbox_gc(void)
 	(void)signal(SIGCHLD, SIG_DFL);
 	each_uid(NSBOX_RUN_DIR, clear_records, &left);
 	nsbox_registry_clear_blocks();
+	left |= repair_network();
 	each_uid(NSBOX_STATE_DIR, clear_roots, NULL);
 	while (wait(NULL) > 0 || errno == EINTR)
 		;

@@ -7,10 +7,16 @@
 #include "proto.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+
+static int say_ended(const char *user, struct nsbox_error *err)
+{
+	return nsbox_error_say(err, EIO, "net = join:%.60s: the way into that box ended", user);
+}
 
 static int open_session(const char *user, struct nsbox_error *err)
 {
@@ -53,9 +59,13 @@ static void __attribute__((noreturn)) be_guest(int sock, const char *user)
 	_exit(0);
 }
 
-/* One that is the host's own is not a box's to share. */
-static int open_namespace(pid_t pid, const char *user, struct nsbox_error *err)
+/*
+ * One that is the host's own is not a box's to share. Nobody reaps the guest but
+ * the kernel: only while it lives is what /proc shows by its number its own.
+ */
+static int open_namespace(pid_t pid, int sock, const char *user, struct nsbox_error *err)
 {
+	struct pollfd alive = { .fd = sock, .events = POLLIN };
 	cleanup_close int fd = -EBADF;
 	struct stat there, here;
 	char path[64];
@@ -64,6 +74,8 @@ static int open_namespace(pid_t pid, const char *user, struct nsbox_error *err)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &there) < 0 || stat("/proc/self/ns/net", &here) < 0)
 		return nsbox_error_set(err, errno, "open %s", path);
+	if (poll(&alive, 1, 0) != 0)
+		return say_ended(user, err);
 	if (there.st_ino == here.st_ino)
 		return nsbox_error_say(err, EINVAL, "net = join:%.60s: that user's box has the "
 				       "host's network; write net = host if that is meant", user);
@@ -89,13 +101,12 @@ int nsbox_guest_enter(struct nsbox_guest *guest, const char *user, struct nsbox_
 	/* No longer than an open takes: nsbox_open() sees to that. */
 	n = recv(guest->sock, &theirs, sizeof(theirs), 0);
 	if (n != (ssize_t)sizeof(theirs))
-		return nsbox_error_say(err, EIO, "net = join:%.60s: the way into that box ended",
-				       user);
+		return say_ended(user, err);
 	if (theirs.code) {
 		*err = theirs;
 		return -theirs.code;
 	}
-	return open_namespace(pid, user, err);
+	return open_namespace(pid, guest->sock, user, err);
 }
 
 void nsbox_guest_leave(struct nsbox_guest *guest)

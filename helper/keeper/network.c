@@ -6,12 +6,15 @@
 
 #include <fcntl.h>
 #include <linux/nsfs.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/syscall.h>
 
 #ifndef NSBOX_NET_PATH
 #define NSBOX_NET_PATH "/usr/libexec/nsbox-net"
@@ -30,18 +33,22 @@ static void become_net(const int fds[3])
 	_exit(1);
 }
 
-static int spawn(const int fds[3], pid_t *ret)
+/* The kernel reaps it (SIGCHLD is ignored), so its number says nothing: a descriptor does. */
+static int spawn(const int fds[3], int *ret_pidfd)
 {
+	struct clone_args args = { .flags = CLONE_PIDFD, .exit_signal = SIGCHLD,
+				   .pidfd = (uint64_t)(uintptr_t)ret_pidfd };
 	int copies[3], r = access(NSBOX_NET_PATH, X_OK) < 0 ? -errno : 0;
+	long pid;
 
 	if (r < 0)
 		return r;
 	for (int i = 0; i < 3; i++)
 		copies[i] = fds[i] < 0 ? -EBADF : fcntl(fds[i], F_DUPFD_CLOEXEC, 16);
-	*ret = fork();
-	if (*ret < 0)
+	pid = syscall(SYS_clone3, &args, sizeof(args));
+	if (pid < 0)
 		r = -errno;
-	if (*ret == 0)
+	if (pid == 0)
 		become_net(copies);
 	for (int i = 0; i < 3; i++)
 		(void)nsbox_close(copies[i]);
@@ -62,7 +69,7 @@ static int start(const struct nsbox_net_request *request, int ns, struct nsbox_n
 	end = pair[1];
 	const int fds[3] = { memory, end, ns };
 
-	r = spawn(fds, &run->pid);
+	r = spawn(fds, &run->pidfd);
 	if (r == 0)
 		return 0;
 	run->reply_fd = nsbox_close(run->reply_fd);
@@ -84,6 +91,7 @@ static int hear(struct nsbox_network_run *run, uint64_t deadline_ms, struct nsbo
 	if (r == 0)
 		return nsbox_error_say(err, ETIMEDOUT, "nsbox-net takes too long");
 	run->reply_fd = nsbox_close(run->reply_fd);
+	run->pidfd = nsbox_close(run->pidfd);
 	if (n != (ssize_t)sizeof(run->reply))
 		return nsbox_error_say(err, EIO, "nsbox-net ended without an answer");
 	if (run->reply.err.code)
@@ -132,19 +140,34 @@ int nsbox_network_wait(struct nsbox_network_run *run, uint64_t deadline_ms,
 	return run->reply_fd < 0 ? 0 : hear(run, deadline_ms, err);
 }
 
+static int run_once(const struct nsbox_net_request *request, uint64_t deadline_ms,
+		    struct nsbox_error *err)
+{
+	struct nsbox_network_run run = NSBOX_NETWORK_RUN_INIT;
+	int r = start(request, -EBADF, &run, err);
+
+	if (r == 0)
+		r = hear(&run, deadline_ms, err);
+	(void)nsbox_close(run.reply_fd);
+	(void)nsbox_close(run.pidfd);
+	return r;
+}
+
 int nsbox_network_clear(const char *box, uint64_t deadline_ms, struct nsbox_error *err)
 {
 	struct nsbox_net_request request = { .version = NSBOX_NET_VERSION,
 					     .op = NSBOX_NET_REMOVE };
-	struct nsbox_network_run run = NSBOX_NETWORK_RUN_INIT;
-	int r;
 
 	(void)snprintf(request.box, sizeof(request.box), "%s", box);
-	r = start(&request, -EBADF, &run, err);
-	if (r == 0)
-		r = hear(&run, deadline_ms, err);
-	(void)nsbox_close(run.reply_fd);
-	return r;
+	return run_once(&request, deadline_ms, err);
+}
+
+int nsbox_network_repair(uint64_t deadline_ms, struct nsbox_error *err)
+{
+	const struct nsbox_net_request request = { .version = NSBOX_NET_VERSION,
+						   .op = NSBOX_NET_REPAIR };
+
+	return run_once(&request, deadline_ms, err);
 }
 
 int nsbox_network_end(struct nsbox_network_run *run, const char *box, uint64_t deadline_ms,
@@ -156,9 +179,10 @@ int nsbox_network_end(struct nsbox_network_run *run, const char *box, uint64_t d
 		return 0;
 	/* One that is still at work must not add what we have just removed. */
 	if (run->reply_fd >= 0) {
-		(void)kill(run->pid, SIGKILL);
+		(void)pidfd_send_signal(run->pidfd, SIGKILL, NULL, 0);
 		(void)hear(run, deadline_ms, &(struct nsbox_error){ .code = 0 });
 		run->reply_fd = nsbox_close(run->reply_fd);
+		run->pidfd = nsbox_close(run->pidfd);
 	}
 	r = nsbox_network_clear(box, deadline_ms, err);
 	run->begun = r < 0;

@@ -11,13 +11,13 @@
 #include "request.h"
 
 struct nsbox_network_run {
-	pid_t pid;
+	int pidfd;
 	int reply_fd;			/* -EBADF: no answer is due */
 	bool begun;			/* there is something to remove */
 	struct nsbox_net_reply reply;	/* after nsbox_network_wait() */
 };
 
-#define NSBOX_NETWORK_RUN_INIT { .reply_fd = -EBADF }
+#define NSBOX_NETWORK_RUN_INIT { .pidfd = -EBADF, .reply_fd = -EBADF }
 
 /* net = bridge: begins to give the namespace of @init its network. */
 int nsbox_network_begin(struct nsbox_network_run *run, struct nsbox_record *record,
@@ -30,6 +30,9 @@ int nsbox_network_end(struct nsbox_network_run *run, const char *box, uint64_t d
 		      struct nsbox_error *err);
 /* The same for a box whose keeper was killed. */
 int nsbox_network_clear(const char *box, uint64_t deadline_ms, struct nsbox_error *err);
+
+/* Rules that somebody flushed are in force again, if there is a box that needs them. */
+int nsbox_network_repair(uint64_t deadline_ms, struct nsbox_error *err);
 
 /* net = join:/run/netns/NAME: the namespace. Returns its descriptor. */
 int nsbox_network_open(const struct nsbox_decision *policy, struct nsbox_error *err);

@@ -9,25 +9,77 @@
 #define BEFORE NSBOX_NET_DIR "/forward"
 #define FOUR "/proc/sys/net/ipv4/ip_forward"
 #define SIX "/proc/sys/net/ipv6/conf/all/forwarding"
+#define FOUR_DIR "/proc/sys/net/ipv4/conf"
 #define SIX_DIR "/proc/sys/net/ipv6/conf"
+#define REDIRECTS FOUR_DIR "/all/accept_redirects"
+
+static int read_setting(const char *path, char now[16], struct nsbox_error *err)
+{
+	int r = nsbox_file_read(path, now, 16, err);
+
+	if (r >= 0)
+		now[strcspn(now, "\n")] = '\0';
+	return r;
+}
+
+/* For nsbox_forward_restore(). */
+static int write_down(const char *path, const char *value, struct nsbox_error *err)
+{
+	cleanup_fclose FILE *f = fopen(BEFORE, "ae");
+
+	if (!f || fprintf(f, "%s %s\n", path, value) < 0 || fflush(f) != 0)
+		return nsbox_error_set(err, errno, "write " BEFORE);
+	return 0;
+}
 
 /* Sets @path to @value, if it is @was, and writes down what it was. */
 static int change(const char *path, const char *was, const char *value, struct nsbox_error *err)
 {
-	cleanup_fclose FILE *f = NULL;
 	char now[16];
-	int r = nsbox_file_read(path, now, sizeof(now), err);
+	int r = read_setting(path, now, err);
 
-	if (r < 0)
-		return r;
-	now[strcspn(now, "\n")] = '\0';
-	if (strcmp(now, was) != 0)
-		return 0;
-	f = fopen(BEFORE, "ae");
-	if (!f || fprintf(f, "%s %s\n", path, was) < 0 || fflush(f) != 0)
-		return nsbox_error_set(err, errno, "write " BEFORE);
-	r = nsbox_file_write(path, value, err);
+	if (r < 0 || strcmp(now, was) != 0)
+		return r < 0 ? r : 0;
+	r = write_down(path, was, err);
+	if (r == 0)
+		r = nsbox_file_write(path, value, err);
 	return r < 0 ? r : 1;
+}
+
+/* A link that forwarded alone: the switch for all takes it along, on and off. */
+static int note_links(const char *conf, struct nsbox_error *err)
+{
+	cleanup_dir DIR *d = opendir(conf);
+	char path[320], now[16];
+	int r = 0;
+
+	for (struct dirent *e; d && r == 0 && (e = readdir(d));) {
+		if (e->d_name[0] == '.')
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s/forwarding", conf, e->d_name);
+		if (read_setting(path, now, NULL) > 0 && strcmp(now, "1") == 0)
+			r = write_down(path, now, err);
+	}
+	return r;
+}
+
+/*
+ * The kernel sets accept_redirects of all links too: to 0 when forwarding goes
+ * on, and to 1 when it goes off, whatever it was (inet_forward_change).
+ */
+static int forward_four(struct nsbox_error *err)
+{
+	char now[16], redirects[16];
+	int r = read_setting(FOUR, now, err);
+
+	if (r < 0 || strcmp(now, "0") != 0)
+		return r < 0 ? r : 0;
+	r = note_links(FOUR_DIR, err);
+	if (r == 0)
+		r = read_setting(REDIRECTS, redirects, err);
+	if (r >= 0)
+		r = write_down(REDIRECTS, redirects, err);
+	return r < 0 ? r : change(FOUR, "0", "1", err);
 }
 
 /*
@@ -48,21 +100,27 @@ static void keep_listening(void)
 	}
 }
 
+static int forward_six(struct nsbox_error *err)
+{
+	char now[16];
+	int r;
+
+	/* A kernel without IPv6 has no such file, and the box's address will say so. */
+	if (read_setting(SIX, now, NULL) < 0 || strcmp(now, "0") != 0)
+		return 0;
+	keep_listening();
+	r = note_links(SIX_DIR, err);
+	return r < 0 ? r : change(SIX, "0", "1", err);
+}
+
 int nsbox_forward_need(const struct nsbox_network *network, char note[NSBOX_ERROR_MAX],
 		       struct nsbox_error *err)
 {
-	char now[16] = "";
-	int four = 0, six = 0;
+	int four = network->subnet.address.family ? forward_four(err) : 0, six;
 
-	if (network->subnet.address.family)
-		four = change(FOUR, "0", "1", err);
 	if (four < 0)
 		return four;
-	if (network->subnet6.address.family && nsbox_file_read(SIX, now, sizeof(now), NULL) > 0 &&
-	    now[0] == '0') {
-		keep_listening();
-		six = change(SIX, "0", "1", err);
-	}
+	six = network->subnet6.address.family ? forward_six(err) : 0;
 	if (six < 0)
 		return six;
 	if (four || six)

@@ -108,9 +108,17 @@ int nsbox_ledger_open(struct nsbox_ledger *ret, struct nsbox_error *err)
 	if (ret->lock < 0)
 		return ret->lock;
 	f = fopen(LEDGER, "re");
+	if (!f && errno != ENOENT)
+		r = -errno;
 	while (f && r == 0 && fgets(line, sizeof(line), f))
 		r = read_line(ret, line);
-	return r < 0 ? nsbox_error_set(err, -r, "reading " LEDGER) : 0;
+	if (f && r == 0 && ferror(f))
+		r = -EIO;
+	if (r == 0)
+		return 0;
+	/* One that is read in part would give away what others have. */
+	nsbox_ledger_drop(ret);
+	return nsbox_error_set(err, -r, "reading " LEDGER);
 }
 
 int nsbox_ledger_save(const struct nsbox_ledger *ledger, struct nsbox_error *err)
@@ -165,8 +173,8 @@ struct nsbox_lease *nsbox_ledger_find_dead(struct nsbox_ledger *ledger, const ch
 	for (size_t i = 0; i < ledger->n; i++) {
 		struct nsbox_lease *lease = &ledger->leases[i];
 
-		if (!nsbox_lease_is_free(lease) && strcmp(lease->network, network) == 0 &&
-		    is_dead(lease))
+		if (!nsbox_lease_is_free(lease) &&
+		    (!network || strcmp(lease->network, network) == 0) && is_dead(lease))
 			return lease;
 	}
 	return NULL;

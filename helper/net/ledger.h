@@ -35,7 +35,7 @@ struct nsbox_ledger {
 
 #define NSBOX_LEDGER_INIT { .lock = -EBADF }
 
-/* Waits for the lock and reads. */
+/* Waits for the lock and reads. After a failure the lock is not held. */
 int nsbox_ledger_open(struct nsbox_ledger *ret, struct nsbox_error *err);
 /* Replaces the file. */
 int nsbox_ledger_save(const struct nsbox_ledger *ledger, struct nsbox_error *err);
@@ -49,7 +49,7 @@ static inline bool nsbox_lease_is_free(const struct nsbox_lease *lease)
 /* The lease of a box; NULL: it has none. */
 struct nsbox_lease *nsbox_ledger_find(struct nsbox_ledger *ledger, const char *box);
 
-/* A box in the way whose keeper is dead; NULL: none. */
+/* A box whose keeper is dead, in @network or, with NULL, in any; NULL: none. */
 struct nsbox_lease *nsbox_ledger_find_dead(struct nsbox_ledger *ledger, const char *network);
 
 /*

@@ -174,14 +174,47 @@ static unsigned int host_mtu(void)
 	return 1500;
 }
 
+/* A name that stays on the bridge. The kernel takes none while it makes one. */
+static int sign_bridge(struct nsbox_links *links, const char *name, struct nsbox_error *err)
+{
+	cleanup_nl(rtnl_link) struct rtnl_link *was = rtnl_link_alloc(), *now = rtnl_link_alloc();
+	int r = -NLE_NOMEM;
+
+	if (was && now) {
+		rtnl_link_set_ifindex(was, links->bridge);
+		rtnl_link_set_ifindex(now, links->bridge);
+		rtnl_link_set_ifalias(now, OWN_ALIAS);
+		r = rtnl_link_change(links->sock, was, now, 0);
+	}
+	return r < 0 ? explain(r, "sign the bridge", name, err) : 0;
+}
+
+/* The card of a bridge that we make comes from its address, as a box's does. */
+static struct nsbox_mac bridge_mac(const struct nsbox_links *links)
+{
+	const struct nsbox_lease as_lease = { .address = links->gateway4,
+					      .address6 = links->gateway6 };
+
+	return nsbox_links_mac(&as_lease);
+}
+
+/* Signed, or made by us a moment before we were killed. */
+static bool is_own(const struct nsbox_links *links, struct rtnl_link *link)
+{
+	const char *alias = rtnl_link_get_ifalias(link);
+	const struct nsbox_mac mac = bridge_mac(links);
+	struct nl_addr *addr = rtnl_link_get_addr(link);
+
+	return (alias && strcmp(alias, OWN_ALIAS) == 0) ||
+	       (addr && nl_addr_get_len(addr) == sizeof(mac.bytes) &&
+		memcmp(nl_addr_get_binary_addr(addr), mac.bytes, sizeof(mac.bytes)) == 0);
+}
+
 static int make_bridge(struct nsbox_links *links, const struct nsbox_network *network,
 		       struct nsbox_error *err)
 {
 	cleanup_nl(rtnl_link) struct rtnl_link *link = rtnl_link_bridge_alloc();
-	const struct nsbox_address *gateway = links->gateway4.family ? &links->gateway4 :
-								       &links->gateway6;
-	struct nsbox_lease as_lease = { .address = *gateway };
-	struct nsbox_mac mac = nsbox_links_mac(&as_lease);
+	const struct nsbox_mac mac = bridge_mac(links);
 	cleanup_nl(nl_addr) struct nl_addr *addr = nl_addr_build(AF_LLC, mac.bytes, sizeof(mac.bytes));
 	int r = -NLE_NOMEM;
 
@@ -190,7 +223,6 @@ static int make_bridge(struct nsbox_links *links, const struct nsbox_network *ne
 		/* One that stays: else it is the lowest of its ports', which come and go. */
 		rtnl_link_set_addr(link, addr);
 		rtnl_link_set_mtu(link, links->mtu);
-		rtnl_link_set_ifalias(link, OWN_ALIAS);
 		r = rtnl_link_add(links->sock, link, NLM_F_CREATE | NLM_F_EXCL);
 	}
 	if (r < 0)
@@ -201,7 +233,7 @@ static int make_bridge(struct nsbox_links *links, const struct nsbox_network *ne
 	set_ipv6(network->bridge, "addr_gen_mode", "1");
 	if (!network->subnet6.address.family)
 		set_ipv6(network->bridge, "disable_ipv6", "1");
-	return 0;
+	return sign_bridge(links, network->bridge, err);
 }
 
 static int address_bridge(struct nsbox_links *links, const struct nsbox_network *network,
@@ -251,14 +283,14 @@ static int find_gateway(struct nsbox_links *links, const struct nsbox_prefix *su
 static int use_bridge(struct nsbox_links *links, const struct nsbox_network *network,
 		      struct rtnl_link *link, struct nsbox_error *err)
 {
-	const char *type = rtnl_link_get_type(link), *alias = rtnl_link_get_ifalias(link);
+	const char *type = rtnl_link_get_type(link);
 	int r = 0;
 
 	if (!type || strcmp(type, "bridge") != 0)
 		return nsbox_error_say(err, EEXIST, "%s is there and is no bridge: name another in "
 				       "[network %s]", network->bridge, network->name);
 	links->bridge = rtnl_link_get_ifindex(link);
-	links->own = alias && strcmp(alias, OWN_ALIAS) == 0;
+	links->own = is_own(links, link);
 	if (links->own)
 		return address_bridge(links, network, err);
 	if (network->subnet.address.family)
@@ -286,18 +318,24 @@ int nsbox_links_bridge(struct nsbox_links *links, const struct nsbox_network *ne
 	return r < 0 ? r : address_bridge(links, network, err);
 }
 
-/* Both ends at once, one of them in the box from its first moment. */
+/*
+ * Both ends at once, one of them in the box from its first moment. The port gets
+ * a card address of ours too: one that the kernel has drawn udev would change.
+ */
 static int make_pair(struct nsbox_links *links, const char *name, const struct nsbox_mac *mac,
 		     int ns_fd, struct nsbox_error *err)
 {
 	cleanup_nl(nl_addr) struct nl_addr *addr = nl_addr_build(AF_LLC, mac->bytes,
 								  sizeof(mac->bytes));
+	const unsigned char *m = mac->bytes, port_mac[6] = { m[0], 0x6f, m[2], m[3], m[4], m[5] };
+	cleanup_nl(nl_addr) struct nl_addr *port = nl_addr_build(AF_LLC, port_mac, sizeof(port_mac));
 	struct rtnl_link *link = rtnl_link_veth_alloc(), *peer;
 	int r = -NLE_NOMEM;
 
-	if (link && addr) {
+	if (link && addr && port) {
 		peer = rtnl_link_veth_get_peer(link);
 		rtnl_link_set_name(link, name);
+		rtnl_link_set_addr(link, port);
 		rtnl_link_set_mtu(link, links->mtu);
 		rtnl_link_set_name(peer, INSIDE);
 		rtnl_link_set_mtu(peer, links->mtu);
@@ -399,7 +437,7 @@ static int set_neighbours(struct nsbox_links *links, int port, const struct nsbo
 	return r;
 }
 
-/* Bits in a second as the kernel's token bucket takes them; half a second of packets wait. */
+/* Bits in a second as the kernel's token bucket takes them; a tenth of a second of packets waits. */
 static int limit_download(struct nsbox_links *links, int port, const char *name,
 			  unsigned long long rate, struct nsbox_error *err)
 {

@@ -6,8 +6,10 @@
  */
 #include "addr.h"
 #include "cleanup.h"
+#include "conntrack.h"
 #include "forward.h"
 #include "links.h"
+#include "ports.h"
 #include "rules.h"
 
 #include <signal.h>
@@ -32,16 +34,19 @@ static int remove_lease(struct job *job, struct nsbox_lease *lease, struct nsbox
 {
 	struct nsbox_net_request request = { .version = 0 };
 	char box[sizeof(lease->box)];
+	bool known;
 	int r;
 
 	memcpy(box, lease->box, sizeof(box));
-	(void)nsbox_ledger_read_request(box, &request);
+	known = nsbox_ledger_read_request(box, &request) == 0;
 	/* The link first: with it goes what could still send. */
 	r = nsbox_links_remove(&job->links, request.network.bridge, lease, err);
 	if (r == 0)
-		r = nsbox_rules_remove(lease, err);
+		r = nsbox_rules_remove(&job->ledger, known ? &request : NULL, lease, err);
 	if (r < 0)
 		return r;
+	nsbox_conntrack_forget(&lease->address);
+	nsbox_conntrack_forget(&lease->address6);
 	nsbox_ledger_forget_request(box);
 	strcpy(lease->box, "-");
 	lease->n_publish = 0;
@@ -62,21 +67,32 @@ static int remove_box(struct job *job, struct nsbox_error *err)
 	struct nsbox_lease *lease = nsbox_ledger_find(&job->ledger, job->request.box);
 	int r = lease ? remove_lease(job, lease, err) : 0;
 
+	/* Without the ledger nobody knows whether this was the last. */
+	if (job->ledger.lock < 0)
+		return -ENOLCK;
 	if (r == 0 && is_idle(&job->ledger))
 		nsbox_forward_restore();
 	return r;
 }
 
-/* A lease; where all are taken, from a box whose keeper was killed. */
+static int try_lease(struct job *job, struct nsbox_lease **ret, struct nsbox_error *err)
+{
+	int r = nsbox_ledger_check_ports(&job->ledger, &job->request, err);
+
+	return r < 0 ? r : nsbox_ledger_take(&job->ledger, &job->request, &job->links.gateway4,
+					     &job->links.gateway6, ret, err);
+}
+
+/* A lease; where what it takes is another's, from a box whose keeper was killed. */
 static int take_lease(struct job *job, struct nsbox_lease **ret, struct nsbox_error *err)
 {
-	struct nsbox_ledger *ledger = &job->ledger;
+	const char *network = job->request.network.name;
 	struct nsbox_lease *dead;
 	int r;
 
-	while ((r = nsbox_ledger_take(ledger, &job->request, &job->links.gateway4,
-				      &job->links.gateway6, ret, err)) == -EADDRNOTAVAIL) {
-		dead = nsbox_ledger_find_dead(ledger, job->request.network.name);
+	while ((r = try_lease(job, ret, err)) == -EADDRNOTAVAIL || r == -EADDRINUSE) {
+		/* A port of the host may be that of a box in any network. */
+		dead = nsbox_ledger_find_dead(&job->ledger, r == -EADDRINUSE ? NULL : network);
 		if (!dead || remove_lease(job, dead, NULL) < 0)
 			return r;
 	}
@@ -86,10 +102,8 @@ static int take_lease(struct job *job, struct nsbox_lease **ret, struct nsbox_er
 /* From here on the ledger names the box, so whatever is made will be found and removed. */
 static int register_box(struct job *job, struct nsbox_lease **ret, struct nsbox_error *err)
 {
-	int r = nsbox_ledger_check_ports(&job->ledger, &job->request, err);
+	int r = take_lease(job, ret, err);
 
-	if (r == 0)
-		r = take_lease(job, ret, err);
 	if (r == 0)
 		r = nsbox_ledger_keep_request(&job->request, err);
 	return r < 0 ? r : nsbox_ledger_save(&job->ledger, err);
@@ -142,8 +156,10 @@ static int register_soon(struct job *job, struct nsbox_lease **ret, struct nsbox
 static int add_box(struct job *job, struct nsbox_error *err)
 {
 	struct nsbox_lease *lease = NULL;
-	int r = nsbox_links_bridge(&job->links, &job->request.network, err);
+	int r = nsbox_ports_check(&job->request, err);
 
+	if (r == 0)
+		r = nsbox_links_bridge(&job->links, &job->request.network, err);
 	job->request.own_bridge = job->links.own;
 	if (r == 0)
 		r = register_soon(job, &lease, err);
@@ -181,6 +197,18 @@ static int read_request(struct nsbox_net_request *ret, struct nsbox_error *err)
 	return 0;
 }
 
+static int serve(struct job *job, struct nsbox_error *err)
+{
+	switch (job->request.op) {
+	case NSBOX_NET_ADD:
+		return add_box(job, err);
+	case NSBOX_NET_REMOVE:
+		return remove_box(job, err);
+	default:
+		return is_idle(&job->ledger) ? 0 : nsbox_rules_repair(&job->ledger, err);
+	}
+}
+
 int main(void)
 {
 	static struct job job = { .ledger = NSBOX_LEDGER_INIT, .links = NSBOX_LINKS_INIT };
@@ -195,7 +223,7 @@ int main(void)
 	if (r == 0)
 		r = nsbox_links_open(&job.links, &err);
 	if (r == 0)
-		r = job.request.op == NSBOX_NET_ADD ? add_box(&job, &err) : remove_box(&job, &err);
+		r = serve(&job, &err);
 	if (r < 0)
 		job.reply.err = err;
 	nsbox_links_drop(&job.links);

@@ -19,10 +19,14 @@ enum {
 	/* Descriptors that nsbox-net starts with. */
 	NSBOX_NET_REQUEST_FD = 3,	/* the request, from its beginning */
 	NSBOX_NET_REPLY_FD = 4,
-	NSBOX_NET_NS_FD = 5,		/* the box's network namespace; not for NSBOX_NET_REMOVE */
+	NSBOX_NET_NS_FD = 5,		/* the box's network namespace; for NSBOX_NET_ADD */
 };
 
-enum nsbox_net_op { NSBOX_NET_ADD, NSBOX_NET_REMOVE };
+enum nsbox_net_op {
+	NSBOX_NET_ADD,
+	NSBOX_NET_REMOVE,
+	NSBOX_NET_REPAIR,	/* all rules anew, if there is a box; no box is named */
+};
 
 struct nsbox_net_request {
 	unsigned int version;

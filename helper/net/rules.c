@@ -42,6 +42,13 @@ static const char frame[] =
 		"ipv4_addr . inet_service; }\n"
 	"add map inet nsbox at6 { type ipv6_addr . inet_proto . inet_service : "
 		"ipv6_addr . inet_service; }\n"
+	/* Connections of each box; the kernel forgets who has none. */
+	"add set inet nsbox conns4 { type ipv4_addr; size 65535; flags dynamic; }\n"
+	"add set inet nsbox conns6 { type ipv6_addr; size 65535; flags dynamic; }\n"
+	"add set inet nsbox dns4 { type ipv4_addr . ipv4_addr; }\n"
+	"add set inet nsbox dns6 { type ipv6_addr . ipv6_addr; }\n"
+	"add chain inet nsbox common-h\n"
+	"add chain inet nsbox common\n"
 	"add chain inet nsbox forward { type filter hook forward priority filter; }\n"
 	"add chain inet nsbox input { type filter hook input priority filter; }\n"
 	"add chain inet nsbox publish\n"
@@ -50,21 +57,40 @@ static const char frame[] =
 	"add chain inet nsbox postrouting { type nat hook postrouting priority srcnat; }\n"
 	"add table bridge nsbox\n"
 	"add map bridge nsbox ports { type ifname : verdict; }\n"
+	"add set bridge nsbox own4 { type ifname . ether_addr . ipv4_addr; }\n"
+	"add set bridge nsbox own6 { type ifname . ether_addr . ipv6_addr; }\n"
 	"add chain bridge nsbox prerouting { type filter hook prerouting priority -300; }\n"
 	"add chain bridge nsbox forward { type filter hook forward priority 0; }\n"
 	/* From a box to a box only where they may; from outside only what is published. */
 	"add rule inet nsbox forward ct state established,related accept\n"
-	"add rule inet nsbox forward iifname . oifname @open accept\n"
+	/* Where br_netfilter is, it shows what goes over the bridge here too. */
+	"add rule inet nsbox forward iifname . oifname @open meta pkttype { broadcast, multicast } "
+		"accept\n"
+	"add rule inet nsbox forward iifname . oifname @open ip daddr @box4 accept\n"
+	"add rule inet nsbox forward iifname . oifname @open ip6 daddr @box6 accept\n"
 	"add rule inet nsbox forward ip daddr @box4 ct status dnat accept\n"
 	"add rule inet nsbox forward ip6 daddr @box6 ct status dnat accept\n"
 	"add rule inet nsbox forward ip daddr @box4 drop\n"
 	"add rule inet nsbox forward ip6 daddr @box6 drop\n"
+	/* Nobody has the other addresses there: each would be a neighbour that the host looks for. */
+	"add rule inet nsbox forward oifname @own drop\n"
 	"add rule inet nsbox forward ip saddr @box4 ip daddr 169.254.0.0/16 drop\n"
 	"add rule inet nsbox forward ip6 saddr @box6 ip6 daddr fe80::/10 drop\n"
+	/* The same for clouds that speak IPv6: metadata at Amazon and at Google. */
+	"add rule inet nsbox forward ip6 saddr @box6 ip6 daddr { fd00:ec2::254, fd20:ce::254 } drop\n"
 	"add rule inet nsbox forward ip saddr vmap @out4\n"
 	"add rule inet nsbox forward ip6 saddr vmap @out6\n"
 	"add rule inet nsbox forward iifname @own drop\n"
-	"add rule inet nsbox forward oifname @own drop\n"
+	/* Boxes with egress = all: the host's part, where their resolvers may be, and the rest. */
+	"add rule inet nsbox common-h ct state invalid drop\n"
+	"add rule inet nsbox common-h add @conns4 { ip saddr ct count over " CONNECTIONS_MAX " } drop\n"
+	"add rule inet nsbox common-h add @conns6 { ip6 saddr ct count over " CONNECTIONS_MAX " } drop\n"
+	"add rule inet nsbox common-h ip saddr . ip daddr @dns4 meta l4proto { tcp, udp } "
+		"th dport 53 accept\n"
+	"add rule inet nsbox common-h ip6 saddr . ip6 daddr @dns6 meta l4proto { tcp, udp } "
+		"th dport 53 accept\n"
+	"add rule inet nsbox common jump common-h\n"
+	"add rule inet nsbox common accept\n"
 	/* The host itself. */
 	"add rule inet nsbox input ct state established,related accept\n"
 	"add rule inet nsbox input icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"
@@ -86,8 +112,19 @@ static const char frame[] =
 	"add rule inet nsbox output fib daddr type local meta l4proto { tcp, udp } jump publish\n"
 	"add rule inet nsbox postrouting ip saddr @nat4 oifname != @bridges masquerade\n"
 	"add rule inet nsbox postrouting ip6 saddr @nat6 oifname != @bridges masquerade\n"
+	/* What others have on their bridges is none of ours. */
+	"add rule bridge nsbox prerouting iifname != \"nsb-*\" accept\n"
+	/* A tag would lead past the bridge, to a VLAN that the administrator has on it. */
+	"add rule bridge nsbox prerouting ether type { 8021q, 8021ad } drop\n"
 	"add rule bridge nsbox prerouting iifname vmap @ports\n"
-	"add rule bridge nsbox prerouting iifname \"nsb-*\" drop\n"
+	/* Of an isolated box nobody asks who has its address, and it is no router. */
+	"add rule bridge nsbox prerouting iifname . ether saddr . ip saddr @own4 accept\n"
+	"add rule bridge nsbox prerouting iifname . ether saddr . arp saddr ip @own4 "
+		"iifname . arp saddr ether . arp saddr ip @own4 accept\n"
+	"add rule bridge nsbox prerouting icmpv6 type { nd-router-advert, nd-redirect, "
+		"nd-neighbor-advert } drop\n"
+	"add rule bridge nsbox prerouting iifname . ether saddr . ip6 saddr @own6 accept\n"
+	"add rule bridge nsbox prerouting drop\n"
 	/* Boxes and whatever else an administrator has on his bridge meet in IP, or not at all. */
 	"add rule bridge nsbox forward iifname \"nsb-*\" oifname != \"nsb-*\" drop\n"
 	"add rule bridge nsbox forward iifname != \"nsb-*\" oifname \"nsb-*\" drop\n";
@@ -112,8 +149,8 @@ static struct nft_ctx *open_nft(struct nsbox_error *err)
 
 	if (!ctx)
 		(void)nsbox_error_set(err, ENOMEM, "nftables");
-	else
-		(void)nft_ctx_buffer_error(ctx);
+	else if (nft_ctx_buffer_error(ctx) || nft_ctx_buffer_output(ctx))
+		(void)nsbox_error_set(err, ENOMEM, "nftables");
 	return ctx;
 }
 
@@ -143,6 +180,23 @@ static bool concerns(const struct writer *w, const struct nsbox_address *address
 {
 	return address->family == AF_INET ? w->lease->address.family != 0 :
 	       address->family == AF_INET6 ? w->lease->address6.family != 0 : true;
+}
+
+/*
+ * Whoever may everything shares the chains "common", and an isolated port without
+ * a limit is an element of a set: libnftables reads all chains that there are
+ * before it adds one rule, so with chains for each the 500th box would wait
+ * three times as long as the first.
+ */
+static bool has_chains(const struct nsbox_net_request *r)
+{
+	return r->egress_mode != NSBOX_EGRESS_ALL || !nsbox_defends(boundary) ||
+	       !nsbox_defends(ctlimit);
+}
+
+static bool has_port_chain(const struct nsbox_net_request *r)
+{
+	return r->rate_up || !r->network.isolate || !nsbox_defends(isolate) || !nsbox_defends(spoof);
 }
 
 /* "tcp dport 443", or what else an entry of egress is. */
@@ -263,15 +317,16 @@ static void write_port_chain(const struct writer *w)
 /* Of one family: who it is, and where its packets are weighed. */
 static void write_membership(const struct writer *w, const struct nsbox_address *a)
 {
+	const char *chain = has_chains(w->request) ? w->chain : "common";
 	char six = a->family == AF_INET ? '4' : '6';
 
 	if (!a->family)
 		return;
 	(void)fprintf(w->to, "add element inet nsbox box%c { %s }\n", six, nsbox_addr_text(a).s);
 	(void)fprintf(w->to, "add element inet nsbox out%c { %s : goto %s }\n", six,
-		      nsbox_addr_text(a).s, w->chain);
+		      nsbox_addr_text(a).s, chain);
 	(void)fprintf(w->to, "add element inet nsbox host%c { %s : jump %s-h }\n", six,
-		      nsbox_addr_text(a).s, w->chain);
+		      nsbox_addr_text(a).s, chain);
 	if (w->lease->nat)
 		(void)fprintf(w->to, "add element inet nsbox nat%c { %s }\n", six,
 			      nsbox_addr_text(a).s);
@@ -295,28 +350,64 @@ static void write_published(const struct nsbox_lease *lease, const struct nsbox_
 	(void)fputs(" }\n", to);
 }
 
+/* The two or three elements that stand for a box's chains, to add or to "delete". */
+static void write_shared(const struct writer *w, const char *verb)
+{
+	const struct nsbox_address *both[] = { &w->lease->address, &w->lease->address6 };
+	const struct nsbox_mac m = nsbox_links_mac(w->lease);
+	const unsigned char *b = m.bytes;
+
+	for (size_t i = 0; i < 2; i++) {
+		const struct nsbox_address *a = both[i];
+		char six = a->family == AF_INET ? '4' : '6';
+
+		for (unsigned int d = 0; !has_chains(w->request) && d < w->request->n_dns; d++)
+			if (a->family && w->request->dns[d].family == a->family)
+				(void)fprintf(w->to, "%s element inet nsbox dns%c { %s . %s }\n",
+					      verb, six, nsbox_addr_text(a).s,
+					      nsbox_addr_text(&w->request->dns[d]).s);
+		if (a->family && !has_port_chain(w->request))
+			(void)fprintf(w->to, "%s element bridge nsbox own%c { %s . "
+				      "%02x:%02x:%02x:%02x:%02x:%02x . %s }\n", verb, six, w->chain,
+				      b[0], b[1], b[2], b[3], b[4], b[5], nsbox_addr_text(a).s);
+	}
+}
+
+static void write_chains(const struct writer *w)
+{
+	if (has_chains(w->request)) {
+		(void)fprintf(w->to, "add chain inet nsbox %s-h\nadd chain inet nsbox %s\n",
+			      w->chain, w->chain);
+		write_host_chain(w);
+		write_out_chain(w);
+	}
+	if (has_port_chain(w->request)) {
+		(void)fprintf(w->to, "add chain bridge nsbox %s\n", w->chain);
+		write_port_chain(w);
+		(void)fprintf(w->to, "add element bridge nsbox ports { %s : goto %s }\n", w->chain,
+			      w->chain);
+	}
+	write_shared(w, "add");
+}
+
 static void write_box(const struct writer *w)
 {
+	/* In quotes: a bridge may be called "bridge", or what else is a word of nft(8). */
 	const char *bridge = w->request->network.bridge;
 
-	(void)fprintf(w->to, "add element inet nsbox bridges { %s }\n", bridge);
+	(void)fprintf(w->to, "add element inet nsbox bridges { \"%s\" }\n", bridge);
 	if (w->request->own_bridge)
-		(void)fprintf(w->to, "add element inet nsbox own { %s }\n", bridge);
+		(void)fprintf(w->to, "add element inet nsbox own { \"%s\" }\n", bridge);
 	if (!w->request->network.isolate)
-		(void)fprintf(w->to, "add element inet nsbox open { %s . %s }\n", bridge, bridge);
-	(void)fprintf(w->to, "add chain inet nsbox %s-h\nadd chain inet nsbox %s\n"
-		      "add chain bridge nsbox %s\n", w->chain, w->chain, w->chain);
-	write_host_chain(w);
-	write_out_chain(w);
-	write_port_chain(w);
+		(void)fprintf(w->to, "add element inet nsbox open { \"%s\" . \"%s\" }\n", bridge,
+			      bridge);
+	write_chains(w);
 	write_membership(w, &w->lease->address);
 	write_membership(w, &w->lease->address6);
 	for (unsigned int i = 0; i < w->request->n_publish; i++) {
 		write_published(w->lease, &w->request->publish[i], AF_INET, false, w->to);
 		write_published(w->lease, &w->request->publish[i], AF_INET6, false, w->to);
 	}
-	(void)fprintf(w->to, "add element bridge nsbox ports { %s : goto %s }\n", w->chain,
-		      w->chain);
 }
 
 static void write_one(const struct nsbox_net_request *request, const struct nsbox_lease *lease,
@@ -329,7 +420,7 @@ static void write_one(const struct nsbox_net_request *request, const struct nsbo
 }
 
 /* The frame, and every box that the ledger has but this one. */
-static void write_all(struct nsbox_ledger *ledger, const struct nsbox_lease *but, FILE *to)
+static void write_all(const struct nsbox_ledger *ledger, const struct nsbox_lease *but, FILE *to)
 {
 	(void)fputs(frame, to);
 	for (size_t i = 0; i < ledger->n; i++) {
@@ -342,7 +433,7 @@ static void write_all(struct nsbox_ledger *ledger, const struct nsbox_lease *but
 	}
 }
 
-int nsbox_rules_add(struct nsbox_ledger *ledger, const struct nsbox_net_request *request,
+int nsbox_rules_add(const struct nsbox_ledger *ledger, const struct nsbox_net_request *request,
 		    const struct nsbox_lease *lease, struct nsbox_error *err)
 {
 	struct nft_ctx *ctx cleanup_nft = open_nft(err);
@@ -366,13 +457,38 @@ int nsbox_rules_add(struct nsbox_ledger *ledger, const struct nsbox_net_request 
 	return r;
 }
 
-static void write_removal(const struct nsbox_lease *lease, FILE *to)
+static int run_all(struct nft_ctx *ctx, const struct nsbox_ledger *ledger,
+		   const struct nsbox_lease *but, struct nsbox_error *err)
+{
+	cleanup_free char *text = NULL;
+	size_t len = 0;
+	FILE *to = open_memstream(&text, &len);
+
+	if (!to)
+		return nsbox_error_set(err, ENOMEM, "writing rules");
+	write_all(ledger, but, to);
+	if (fclose(to) != 0)
+		return nsbox_error_set(err, ENOMEM, "writing rules");
+	return run(ctx, text, err);
+}
+
+int nsbox_rules_repair(const struct nsbox_ledger *ledger, struct nsbox_error *err)
+{
+	struct nft_ctx *ctx cleanup_nft = open_nft(err);
+
+	return ctx ? run_all(ctx, ledger, NULL, err) : -ENOMEM;
+}
+
+static void write_removal(const struct nsbox_net_request *request,
+			  const struct nsbox_lease *lease, FILE *to)
 {
 	const struct nsbox_address *both[] = { &lease->address, &lease->address6 };
-	char chain[NSBOX_LINK_MAX];
+	struct writer w = { .request = request, .lease = lease, .to = to };
 
-	nsbox_links_name(lease->box, chain);
-	(void)fprintf(to, "delete element bridge nsbox ports { %s }\n", chain);
+	nsbox_links_name(lease->box, w.chain);
+	if (has_port_chain(request))
+		(void)fprintf(to, "delete element bridge nsbox ports { %s }\n", w.chain);
+	write_shared(&w, "delete");
 	for (size_t i = 0; i < 2; i++) {
 		static const char *const sets[] = { "out", "host", "box", "nat" };
 
@@ -385,20 +501,32 @@ static void write_removal(const struct nsbox_lease *lease, FILE *to)
 		write_published(lease, &lease->publish[i], AF_INET, true, to);
 		write_published(lease, &lease->publish[i], AF_INET6, true, to);
 	}
-	(void)fprintf(to, "delete chain bridge nsbox %s\ndelete chain inet nsbox %s\n"
-		      "delete chain inet nsbox %s-h\n", chain, chain, chain);
+	if (has_port_chain(request))
+		(void)fprintf(to, "delete chain bridge nsbox %s\n", w.chain);
+	if (has_chains(request))
+		(void)fprintf(to, "delete chain inet nsbox %s\ndelete chain inet nsbox %s-h\n",
+			      w.chain, w.chain);
 }
 
-/* Line by line, for a box of which only a part is there. */
-static void remove_each(struct nft_ctx *ctx, char *text)
+/* A kernel that has no tables has no rules of a box either. */
+static bool has_table(struct nft_ctx *ctx)
 {
-	char *pos = NULL;
-
-	for (char *line = strtok_r(text, "\n", &pos); line; line = strtok_r(NULL, "\n", &pos))
-		(void)run(ctx, line, NULL);
+	return run(ctx, "list table inet nsbox\n", NULL) == 0;
 }
 
-int nsbox_rules_remove(const struct nsbox_lease *lease, struct nsbox_error *err)
+/* The kernel forgets this by itself, a moment after the last connection; a box without has none. */
+static void forget_count(struct nft_ctx *ctx, const struct nsbox_address *a)
+{
+	char text[128];
+
+	(void)snprintf(text, sizeof(text), "delete element inet nsbox conns%c { %s }\n",
+		       a->family == AF_INET ? '4' : '6', nsbox_addr_text(a).s);
+	if (a->family)
+		(void)run(ctx, text, NULL);
+}
+
+int nsbox_rules_remove(const struct nsbox_ledger *ledger, const struct nsbox_net_request *request,
+		       const struct nsbox_lease *lease, struct nsbox_error *err)
 {
 	struct nft_ctx *ctx cleanup_nft = open_nft(err);
 	cleanup_free char *text = NULL;
@@ -407,10 +535,16 @@ int nsbox_rules_remove(const struct nsbox_lease *lease, struct nsbox_error *err)
 
 	if (!to)
 		return nsbox_error_set(err, ENOMEM, "removing rules");
-	write_removal(lease, to);
+	if (request)
+		write_removal(request, lease, to);
 	if (fclose(to) != 0)
 		return nsbox_error_set(err, ENOMEM, "removing rules");
-	if (run(ctx, text, NULL) < 0)
-		remove_each(ctx, text);
+	/* Only a part is there, or nobody knows which: what the others have is all that shall be. */
+	if (!request || run(ctx, text, NULL) < 0)
+		return run_all(ctx, ledger, lease, err) < 0 && has_table(ctx) ? -EIO : 0;
+	if (!has_chains(request)) {
+		forget_count(ctx, &lease->address);
+		forget_count(ctx, &lease->address6);
+	}
 	return 0;
 }

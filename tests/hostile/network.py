@@ -14,7 +14,7 @@ import subprocess
 
 from common import both, policy, prepare
 import observe
-from tap import main, test
+from tap import eq, main, test
 
 BRIDGE = "[user alice]\nnet = bridge\n[user bob]\nnet = bridge\n[network default]\nsubnet6 = fd00:88::/64\n"
 
@@ -175,6 +175,32 @@ def a_scan_of_the_host_and_of_the_bridge_finds_nothing(h):
                 s.close()
         return "open" in out
     both(h, "boundary", attack)
+
+
+@test
+def a_tag_does_not_lead_to_a_vlan_of_the_bridge(h):
+    """Seen where a VLAN on the bridge would take it: not every kernel has VLANs."""
+    a, b = two_boxes(h)
+    mine = card(h, a.pid)
+    plain, other = (datagram(bridge_card(), mine[0], mine[1], "10.88.0.1", port) for port in (4001, 4002))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as tap:
+        tap.bind(("nsbox0", 0))
+        tap.settimeout(5)
+        for kind in ("8100", "88a8"):
+            send(h, a.pid, other[:24] + kind + "0005" + other[24:], 1)
+        send(h, a.pid, plain, 1)
+        while (port := struct.unpack("!H", tap.recv(2000)[-7:-5])[0]) not in (4001, 4002):
+            pass
+    eq(port, 4001, "port of the first that comes through")
+
+
+@test
+def a_box_cannot_fill_the_hosts_table_of_neighbours(h):
+    a, b = two_boxes(h)
+    mine = card(h, a.pid)
+    for n in range(1, 40):
+        send(h, a.pid, datagram(bridge_card(), mine[0], mine[1], f"10.88.200.{n}", 4000), 1)
+    eq(h.run("ip neighbour show dev nsbox0 to 10.88.200.0/24").out, "", "neighbours that the host looks for")
 
 
 def forget_connections():

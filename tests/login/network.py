@@ -9,10 +9,12 @@ NSBOX_TEST_BOXES    how many boxes are opened and ended, for what they leave (20
 import json
 import os
 import re
+import subprocess
 
 from common import contains, eq, policy, setup as common_setup
 import observe
 from tap import lacks, main, test
+from throwaway import REPO
 
 BOXES = int(os.environ.get("NSBOX_TEST_BOXES", "200"))
 OUTSIDE, OUTSIDE6 = "192.0.2.80", "2001:db8:2::80"
@@ -116,7 +118,7 @@ def forget(h):
     for name in os.listdir("/run/netns"):
         if name not in ("router", "outside"):
             h.run(f"ip netns delete {name}")
-    for table in ("inet nsbox", "bridge nsbox", "inet admin"):
+    for table in ("inet nsbox", "bridge nsbox", "inet admin", "ip filter", "inet firewalld"):
         h.run(f"nft delete table {table}")
     for link in json.loads(h.run("ip -j link show type bridge").out or "[]"):
         if link:
@@ -184,6 +186,7 @@ def nothing_is_left_when_the_box_has_ended(h):
     h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
     eq(rules(h), before, "rules, routes, neighbours and links")
     lacks(h.run("nft list ruleset").out, "nsb-A", "rules of a box")
+    eq(h.run("ip neighbour show nud permanent dev nsbox0").out, "", "what the host knew of the box")
     eq([n for n in links(h) if n.startswith("nsb-")], [], "ports")
 
 
@@ -207,6 +210,18 @@ def forwarding_is_put_back_after_the_last_box_and_said(h):
 
 
 @test
+def what_forwarding_changes_besides_is_put_back_too(h):
+    settings = {"net.ipv4.conf.all.accept_redirects": "0", "net.ipv4.conf.uplink.forwarding": "1",
+                "net.ipv6.conf.uplink.forwarding": "1"}
+    h.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.ip_forward=0 " + " ".join(map("=".join, settings.items()))).check()
+    h.ssh("alice", "true").check()
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    eq(h.run("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding").out.split(), ["0", "0"], "forwarding")
+    eq({k: h.run(f"sysctl -n {k}").out.strip() for k in settings}, settings, "what else it changes")
+    h.run("sysctl -qw net.ipv4.conf.uplink.forwarding=0 net.ipv6.conf.uplink.forwarding=0")
+
+
+@test
 def forwarding_that_was_on_stays_on(h):
     h.run("sysctl -qw net.ipv4.ip_forward=1").check()
     h.ssh("alice", "true").check()
@@ -226,6 +241,25 @@ def a_bridge_of_the_administrator_is_used_as_it_is(h):
     contains(h.enter(s.pid, "ip", "route").out, "default via 10.9.0.6 dev eth0")
     eq(ask(h, "alice", OUTSIDE, 80), HOST, "through it")
     eq(own(), before, "addresses of the bridge")
+
+
+@test
+def a_bridge_of_ours_is_known_again_and_takes_any_name(h):
+    h.policy(policy("[user alice]\nnet = bridge:lab\n[user bob]\nnet = bridge:lab\n"
+                    "[network lab]\nbridge = bridge\nsubnet = 10.9.0.0/24\n"))
+    eq(ask(h, "alice", OUTSIDE, 80), HOST, "with a bridge whose name is a word of nft")
+    h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
+    contains(h.run("ip -d link show bridge").out, "alias nsbox", "the bridge")
+    h.run("nft flush ruleset").check()
+    s = h.session("bob")
+    contains(h.run("nft list set inet nsbox own").out, '"bridge"', "bridges that are ours")
+
+
+@test
+def a_bridge_that_was_begun_by_a_killed_program_is_finished(h):
+    ip(h, "link add nsbox0 address 02:6e:0a:58:00:01 type bridge")
+    eq(ask(h, "alice", OUTSIDE, 80), HOST, "through it")
+    contains(h.run("ip address show nsbox0").out, "10.88.0.1/16")
 
 
 @test
@@ -254,6 +288,24 @@ def two_networks_at_once_do_not_meet(h):
 
 
 @test
+def a_box_on_the_administrators_bridge_is_as_closed_as_others(h):
+    ip(h, "link add lab0 type bridge")
+    ip(h, "address add 10.9.0.6/29 dev lab0")
+    ip(h, "link set lab0 up")
+    h.policy(policy("[user alice]\nnet = bridge\n[user bob]\nnet = bridge:lab\npublish = 2222:22\n"
+                    "[network lab]\nbridge = lab0\nsubnet = 10.9.0.0/29\n"))
+    a, b = h.session("alice"), h.session("bob")
+    serving(h, b, 22), serving(h, a, 22)
+    serve(h, None, 2049)
+    contains(ask(h, "alice", addresses(h, b.pid)["inet"], 22, wait=0.5), "Error", "from another network")
+    contains(ask(h, "bob", addresses(h, a.pid)["inet"], 22, wait=0.5), "Error", "to another network")
+    contains(ask(h, "alice", HOST, 2222, wait=0.5), "Error", "by its published port, from another network")
+    for address in ("10.9.0.6", HOST):
+        contains(ask(h, "bob", address, 2049, wait=0.5), "Error", f"to the host at {address}")
+    eq(ask(h, "bob", OUTSIDE, 80), HOST, "to the outside")
+
+
+@test
 def without_nat_the_outside_sees_the_box_itself(h):
     h.policy(policy("[user alice]\nnet = bridge\n[network default]\nnat = no\n"))
     h.run("ip -n router route replace 10.88.0.0/16 via " + HOST).check()
@@ -279,6 +331,79 @@ def rules_that_somebody_flushed_are_made_anew_for_all_boxes(h):
     contains(h.run("nft list table bridge nsbox").out, "10.88.0.2", "the port of the box from before")
 
 
+@test
+def gc_puts_flushed_rules_in_force_again(h):
+    h.policy(policy("[user alice]\nnet = bridge\negress = none\n" + SIX))
+    s = h.session("alice")
+    h.run("nft flush ruleset").check()
+    finding = lambda: [(f["severity"], f["fix"]) for f in json.loads(h.run("nsbox doctor --json", timeout=60).out)["findings"]
+                       if f["check"] == "network.rules"]
+    eq(finding(), [("error", "nsbox gc")], "nsbox doctor")
+    h.run("nsbox gc").check()
+    eq(finding(), [("ok", None)], "nsbox doctor after it")
+    contains(h.run("nft list table bridge nsbox").out, "10.88.0.2", "its port")
+    contains(ask(h, "alice", OUTSIDE, 80, wait=1), "Error", "with egress = none")
+
+
+# ------------------------------------------------------------ doctor
+
+def diagnose(h, check):
+    found = json.loads(h.run("nsbox doctor --json", timeout=60).out)["findings"]
+    return [(f["severity"], f["message"], f["fix"]) for f in found if f["check"] == "network." + check]
+
+
+@test
+def doctor_says_that_all_is_well_with_the_network(h):
+    h.ssh("alice", "true").check()
+    for check in ("program", "bridge", "nftables", "forwarding", "rp_filter", "br_netfilter", "subnet", "firewall"):
+        found = diagnose(h, check)
+        assert found and all(f[0] == "ok" for f in found), (check, found)
+    contains(str(diagnose(h, "bridge")), "nsbox0 of [network default] is nsbox's")
+    h.policy(policy("[user alice]\nnet = none\n"))
+    contains(str(diagnose(h, "bridge")), "no boxed user has net = bridge")
+
+
+DROPPING = {
+    "plain": "table inet admin { chain only { type filter hook forward priority 0; policy drop; }; }",
+    "docker": "table ip filter { chain DOCKER-USER { return; }; chain FORWARD { type filter hook forward priority 0; policy drop; jump DOCKER-USER; }; }",
+    "firewalld": "table inet firewalld { chain filter_FORWARD_IN_ZONES { }; chain filter_FORWARD { type filter hook forward priority 10; policy accept; "
+                 "jump filter_FORWARD_IN_ZONES; reject with icmpx admin-prohibited; }; }",
+    "ufw": "table ip filter { chain ufw-user-forward { }; chain FORWARD { type filter hook forward priority 0; policy drop; jump ufw-user-forward; }; }",
+}
+# What the command that doctor names does, where the command itself is not there.
+DONE = {"docker": [f"nft insert rule ip filter DOCKER-USER {w} nsbox0 accept" for w in ("iifname", "oifname")],
+        "firewalld": [f"nft add rule inet firewalld filter_FORWARD_IN_ZONES {w} nsbox0 accept" for w in ("iifname", "oifname")],
+        "ufw": [f"nft add rule ip filter ufw-user-forward {w} nsbox0 accept" for w in ("iifname", "oifname")]}
+SAYS = {"docker": "DOCKER-USER -i nsbox0 -j ACCEPT", "firewalld": "--zone=trusted --add-interface=nsbox0",
+        "ufw": "ufw route allow in on nsbox0", "plain": "nft insert rule inet admin only iifname nsbox0 accept"}
+
+
+@test
+def doctor_names_chains_of_others_that_drop_and_the_line_that_helps(h):
+    for who, rules_of in DROPPING.items():
+        h.run(["nft", rules_of]).check()
+        (severity, message, fix), = diagnose(h, "firewall")
+        eq(severity, "warning", who)
+        contains(fix, SAYS[who], who)
+        contains(ask(h, "alice", OUTSIDE, 80, wait=0.5), "Error", f"a box with {who}")
+        for line in DONE.get(who, [fix]):
+            h.run(["sh", "-c", line]).check()
+        eq([f[0] for f in diagnose(h, "firewall")], ["ok"], f"after the line for {who}")
+        eq(ask(h, "alice", OUTSIDE, 80), HOST, f"a box after the line for {who}")
+        h.run("nft delete table " + " ".join(rules_of.split()[1:3])).check()
+
+
+@test
+def doctor_names_a_subnet_that_is_the_hosts_and_a_link_that_is_no_bridge(h):
+    lab = "[user alice]\nnet = bridge:lab\n[network lab]\nbridge = lab0\nsubnet = 198.51.0.0/16\n"
+    h.policy(policy(lab))
+    (severity, message, fix), = diagnose(h, "subnet")
+    eq((severity, fix), ("error", "write another subnet in [network lab]"), message)
+    contains(message, "overlaps that of the host's link uplink")
+    h.policy(policy(lab.replace("lab0", "uplink")))
+    contains(str(diagnose(h, "bridge")), "uplink of [network lab] is a link that is no bridge")
+
+
 # ------------------------------------------------------------ names
 
 @test
@@ -296,6 +421,37 @@ def resolvers_are_the_hosts_own_but_not_loopback(h):
     eq(resolvers(), ["192.0.2.7", "2001:db8::7"], "with addresses")
     h.policy(policy("[user alice]\nnet = bridge\ndns = none\n"))
     eq(resolvers(), [], "with none")
+
+
+@test
+def real_resolvers_answer_by_both_families_in_each_form_of_dns(h):
+    four, six = "203.0.113.53", "2001:db8:3::53"
+    ip(h, "netns add names")
+    ip(h, "-n router link add near type veth peer name eth0 netns names")
+    for where, link, addresses in (("router", "near", ("203.0.113.1/24", "2001:db8:3::1/64")), ("names", "eth0", (four + "/24", six + "/64"))):
+        for address in addresses:
+            ip(h, f"-n {where} address add {address} dev {link} {'nodad' if ':' in address else ''}")
+        ip(h, f"-n {where} link set {link} up")
+    ip(h, "-n names route add default via 203.0.113.1")
+    ip(h, "-n names -6 route add default via 2001:db8:3::1")
+    serving = h.start(["ip", "netns", "exec", "names", "dnsmasq", "-kd", "--conf-file=/dev/null", "--no-hosts", "--no-resolv",
+                       "--user=root", "--pid-file=", "--address=/box.test/203.0.113.9", "--address=/box.test/2001:db8:9::9",
+                       "--log-facility=-"], stderr=subprocess.PIPE)
+    while (line := serving.stderr.readline()) and b"started" not in line:
+        pass
+    assert line, "dnsmasq ended"
+    dig = lambda how: h.ssh("alice", f"dig +time=2 +tries=1 +short {how}").out.split()
+    h.write("/etc/resolv.conf", f"nameserver 127.0.0.53\nnameserver {four}\n")
+    for dns in ("host", four, six):
+        for egress in ("all", "dns"):
+            h.policy(policy(f"[user alice]\nnet = bridge\negress = {egress}\ndns = {dns}\n" + SIX))
+            eq((dig("box.test A"), dig("box.test AAAA"), dig("+tcp box.test A")),
+               (["203.0.113.9"], ["2001:db8:9::9"], ["203.0.113.9"]), f"dns = {dns}, egress = {egress}")
+            eq(h.ssh("alice", "getent ahostsv4 box.test").out.split()[:1], ["203.0.113.9"], f"getent with dns = {dns}")
+    h.policy(policy("[user alice]\nnet = bridge\negress = dns\ndns = none\n" + SIX))
+    eq(h.ssh("alice", "getent ahosts box.test").code, 2, "dns = none")
+    for server in (four, six):
+        lacks(" ".join(dig(f"@{server} box.test")), "203.0.113.9", "a resolver that the policy does not name")
 
 
 @test
@@ -355,6 +511,33 @@ def a_full_network_refuses_with_that_sentence_and_a_dead_keepers_address_is_foun
     eq(h.ssh("bob", "true").code, 0, "after a keeper was killed")
 
 
+@test
+def a_dead_keepers_port_and_fixed_address_are_found_again(h):
+    h.policy(policy("[group nsbox]\naction = box\nnet = bridge\npublish = 2222:22\naddress = 10.88.7.7\n".join(["", ""])
+                    ).replace("[group nsbox]\naction = box\n\n", ""))
+    s = h.session("alice")
+    eq(h.ssh("bob", "true").code, 254, "as long as the box is there")
+    observe.kill(observe.keepers()[0].pid)
+    h.wait_until(lambda: not observe.inits(), 5, "the box is dead")
+    eq(h.ssh("bob", "true").code, 0, "after its keeper was killed")
+
+
+@test
+def a_ledger_that_cannot_be_read_gives_no_address_away(h):
+    s = h.session("bob")
+    os.rename("/run/nsbox/net/ledger", "/run/nsbox/net/kept")
+    os.mkdir("/run/nsbox/net/ledger")
+    try:
+        r = h.ssh("alice", "echo came-in")
+        eq(r.code, 254, "exit code")
+        contains(str(r), "reading /run/nsbox/net/ledger")
+        eq(h.run("sysctl -n net.ipv4.ip_forward").out.strip(), "1", "forwarding, which bob still needs")
+    finally:
+        os.rmdir("/run/nsbox/net/ledger")
+        os.rename("/run/nsbox/net/kept", "/run/nsbox/net/ledger")
+    eq(ask(h, "bob", OUTSIDE, 80), HOST, "the box that was there")
+
+
 @test(timeout=600)
 def many_boxes_at_once_have_an_address_each(h):
     n = int(os.environ.get("NSBOX_TEST_AT_ONCE", "40"))
@@ -405,6 +588,15 @@ def link_local_addresses_are_out_of_reach(h):
     contains(ask(h, "alice", "169.254.169.254", 8000, wait=0.5), "Error", "although egress names it")
 
 
+@test
+def what_clouds_serve_over_ipv6_is_out_of_reach(h):
+    ip(h, "-n router address add fd00:ec2::254/128 dev lo nodad")
+    ip(h, "-6 route add fd00:ec2::254/128 via 2001:db8:1::1")
+    serve(h, "router", 8000)
+    contains(h.run("/usr/local/bin/ask tcp fd00:ec2::254 8000").out, HOST6, "from the host")
+    contains(ask(h, "alice", "fd00:ec2::254", 8000, wait=0.5), "Error", "from a box")
+
+
 # ------------------------------------------------------------ egress, publish, bandwidth
 
 @test
@@ -419,6 +611,18 @@ def egress_none_and_a_list_hold(h):
        {("tcp", 53, OUTSIDE), ("udp", 53, OUTSIDE), ("tcp", 5432, OUTSIDE), ("tcp", 5432, OUTSIDE6), ("udp", 80, OUTSIDE6)},
        "what can be reached")
     eq(h.ssh("alice", f"ping -c1 -W1 {OUTSIDE} >/dev/null").code, 1, "ping")
+
+
+FLOW = "import socket; s=socket.socket(2,2); s.bind(('',4444)); s.settimeout(1); s.connect(('192.0.2.80',53))\n" \
+       "for _ in range(3):\n s.send(b'?')\n try: print(s.recv(99).decode())\n except OSError: pass"
+
+
+@test
+def connections_of_an_earlier_box_are_not_open_to_the_next(h):
+    contains(h.ssh("alice", f"python3 -c \"{FLOW}\"").check().out, HOST, "while egress is all")
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    h.policy(policy("[user alice]\nnet = bridge\negress = none\n" + SIX))
+    eq(h.ssh("alice", f"python3 -c \"{FLOW}\"").check().out, "", "by the same ports, with egress = none")
 
 
 @test
@@ -458,6 +662,62 @@ def a_published_port_leads_into_the_box_from_outside_and_from_the_host(h):
 
 
 @test
+def boxes_reach_no_published_port_and_loopback_keeps_its_own(h):
+    h.policy(policy("[user alice]\nnet = bridge\npublish = 2222:22\n[user bob]\nnet = bridge\n" + SIX))
+    s = h.session("alice")
+    serving(h, s, 22)
+    contains(h.run(f"/usr/local/bin/ask tcp {HOST} 2222").out, HOST, "from the host")
+    for address in ("10.88.0.1", HOST, "fd00:88::1", HOST6):
+        contains(ask(h, "bob", address, 2222, wait=0.5), "Error", f"from a box, at {address}")
+    contains(h.run("/usr/local/bin/ask tcp 127.0.0.1 2222").out, "Error", "at 127.0.0.1, where nobody listens")
+
+
+EAR = "import socket; s = socket.socket(2, 2); s.bind(('', 7777)); print('ready', flush=True); s.settimeout(1)\n" \
+      "try: print(s.recv(9))\nexcept OSError: print('nothing')"
+
+
+@test
+def boxes_and_machines_on_the_administrators_bridge_do_not_meet_there(h):
+    ip(h, "link add lab0 type bridge")
+    ip(h, "address add 10.9.0.6/24 dev lab0")
+    ip(h, "link set lab0 up")
+    ip(h, "netns add machine")
+    ip(h, "link add m0 type veth peer name eth0 netns machine")
+    ip(h, "link set m0 master lab0 up")
+    ip(h, "-n machine address add 10.9.0.99/24 dev eth0")
+    ip(h, "-n machine link set eth0 up")
+    serve(h, "machine", 8080)
+    h.policy(policy("[user alice]\nnet = bridge:lab\n[network lab]\nbridge = lab0\nsubnet = 10.9.0.0/24\n"))
+    s = h.session("alice")
+    serving(h, s, 22)
+    contains(h.run("/usr/local/bin/ask tcp 10.9.0.99 8080").out, "10.9.0.6", "the machine, from the host")
+    h.run("sysctl -qw net.bridge.bridge-nf-call-iptables=0")    # or the rules for IP see it too
+    # Each knows the other's card, so nobody has to ask for it.
+    card = lambda enter: json.loads(enter("ip", "-j", "link", "show", "dev", "eth0").out)[0]["address"]
+    ends = {"box": (lambda *w: h.enter(s.pid, *w), addresses(h, s.pid)["inet"], ["nsenter", "-t", str(s.pid), "-n"]),
+            "machine": (lambda *w: h.run(["ip", "netns", "exec", "machine", *w]), "10.9.0.99", ["ip", "netns", "exec", "machine"])}
+    for here, there in (("box", "machine"), ("machine", "box")):
+        ends[here][0]("ip", "neighbour", "replace", ends[there][1], "lladdr", card(ends[there][0]), "dev", "eth0").check()
+    for here, there in (("box", "machine"), ("machine", "box")):
+        ear = h.start([*ends[there][2], "python3", "-c", EAR], stdout=subprocess.PIPE)
+        ear.stdout.readline()
+        ends[here][0]("python3", "-c", f"import socket; socket.socket(2, 2).sendto(b'x', ('{ends[there][1]}', 7777))").check()
+        eq(ear.stdout.read(), b"nothing\n", f"what the {there} hears of the {here}")
+    h.run("sysctl -qw net.bridge.bridge-nf-call-iptables=1")
+    contains(ask(h, "alice", "10.9.0.99", 8080, wait=0.5), "Error", "the machine, from the box")
+    box = addresses(h, s.pid)["inet"]
+    contains(h.run(f"ip netns exec machine /usr/local/bin/ask tcp {box} 22 0.5").out, "Error", "the box, from the machine")
+    ip(h, "link delete m0")
+
+
+@test
+def a_box_listens_to_no_router(h):
+    s = h.session("alice")
+    eq(h.enter(s.pid, "sysctl", "-n", "net.ipv6.conf.eth0.accept_ra", "net.ipv6.conf.eth0.addr_gen_mode").out.split(),
+       ["0", "1"], "accept_ra, addr_gen_mode")
+
+
+@test
 def a_port_that_another_box_has_refuses_the_login(h):
     h.policy(policy(f"[user alice]\nnet = bridge\npublish = 2222:22\n[user bob]\nnet = bridge\npublish = {HOST}:2222:22\n"))
     s = h.session("alice")
@@ -467,6 +727,21 @@ def a_port_that_another_box_has_refuses_the_login(h):
     s.close()
     h.wait_until(lambda: not observe.keepers(), 5, "the first box has ended")
     eq(h.ssh("bob", "true").code, 0, "after the first has ended")
+
+
+@test
+def a_port_that_a_service_of_the_host_has_refuses_the_login(h):
+    serve(h, None, 2049)
+    for port in ("2049:22", "2049:22/udp", f"{HOST}:2049:22", f"[{HOST6}]:2049:22"):
+        h.policy(policy(f"[user alice]\nnet = bridge\npublish = {port}\n" + SIX))
+        r = h.ssh("alice", "true")
+        eq(r.code, 254, port)
+        contains(str(r), f"a service of the host listens on its port 2049/{'udp' if 'udp' in port else 'tcp'}: publish another")
+    lo = h.start(["python3", "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 2050)); print('ready', flush=True); time.sleep(60)"],
+                 stdout=subprocess.PIPE)
+    lo.stdout.readline()
+    h.policy(policy("[user alice]\nnet = bridge\npublish = 2050:22\n"))
+    eq(h.ssh("alice", "true").code, 0, "a service that only the host itself reaches")
 
 
 PUSH = "import socket,sys,time; s=socket.create_connection((sys.argv[1],int(sys.argv[2]))); t=time.time(); n=0\n" \
@@ -490,6 +765,33 @@ def bandwidth_limits_both_directions(h):
     down = float(inside.stdout.readline())
     assert 1e6 < up < 5.5e6, f"up: {up / 1e6:.1f} Mbit/s"
     assert 4e6 < down < 10e6, f"down: {down / 1e6:.1f} Mbit/s"
+
+
+# ------------------------------------------------------------ list, show
+
+@test
+def list_and_show_say_addresses_ports_and_traffic(h):
+    h.policy(policy("[user alice]\nnet = bridge\npublish = 2222:22, 8080:80/udp\n[user bob]\nnet = none\n" + SIX))
+    a, b = h.session("alice"), h.session("bob")
+    ask(h, "alice", OUTSIDE, 80)
+    rows = [line.split() for line in h.run("nsbox list").check().out.splitlines()]
+    eq({r[0]: r[-2] for r in rows}, {"USER": "ADDRESS", "alice": "10.88.0.2,fd00:88::2", "bob": "-"}, "nsbox list")
+    port, = [n for n in links(h) if n.startswith("nsb-")]
+    both = {x["user"]: x for x in json.loads(h.run("nsbox list --json").check().out)["boxes"]}
+    eq(sorted(both), ["alice", "bob"], "users")
+    alice, = json.loads(h.run("nsbox show alice --json").check().out)["boxes"]
+    eq({k: alice[k] for k in ("address", "address6", "link", "publish", "net", "sessions")},
+       {"address": "10.88.0.2", "address6": "fd00:88::2", "link": port, "publish": ["2222:22", "8080:80/udp"],
+        "net": "bridge:default", "sessions": 1}, "nsbox show")
+    stats = json.loads(h.run(f"ip -j -s link show {port}").out)[0]["stats64"]
+    eq(alice["traffic"], {"sent_bytes": stats["rx"]["bytes"], "sent_packets": stats["rx"]["packets"],
+                          "received_bytes": stats["tx"]["bytes"], "received_packets": stats["tx"]["packets"]}, "traffic as ip(8) has it")
+    assert alice["traffic"]["sent_packets"] > 3, alice
+    eq((both["bob"]["address"], both["bob"]["traffic"], both["bob"]["publish"]), (None, None, []), "a box without a network")
+    text = dict(line.split(None, 1) for line in h.run("nsbox show alice").check().out.splitlines())
+    eq((text["address"], text["publish"], text["link"]), ("10.88.0.2,fd00:88::2", "2222:22, 8080:80/udp", port), "as text")
+    contains(text["sent"], f"{alice['traffic']['sent_bytes']} bytes")
+    eq((h.run("nsbox show carol").code, h.run("nsbox show").code, h.run("nsbox show nobody-here").code), (1, 2, 1), "exit codes")
 
 
 # ------------------------------------------------------------ join
@@ -604,6 +906,56 @@ def a_network_that_cannot_be_made_refuses_and_leaves_nothing(h):
     h.ssh("alice", "true").check()
     h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
     h.wait_until(lambda: rules(h) == before, 5, f"all is as before: {before}")
+
+
+@test(timeout=300)
+def a_program_killed_at_any_step_leaves_nothing_for_long(h):
+    def there():
+        """What is ours; the host's own link still gets its addresses, and a bridge without a port is down."""
+        routes = h.run("ip -4 route show table all").out + h.run("ip -6 route show table all").out
+        lines, _, _, neighbours, ports = rules(h)
+        return lines, neighbours, ports, sorted(r.replace(" linkdown", "") for r in routes.splitlines() if "nsb" in r)
+
+    s = h.session("alice")
+    # The kernel adds this a moment after a bridge's first port is up, and leaves it there.
+    h.wait_until(lambda: "ff00::/8" in h.run("ip -6 route show table local dev nsbox0").out, 5, "the bridge is up")
+    s.close()
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    before, real = there(), "/usr/local/libexec/nsbox-net"
+    os.rename(real, real + ".real")
+    try:
+        for n in range(1, 100):
+            steps = "sendmsg,rename,setns"
+            if os.path.exists(real):
+                os.unlink(real)
+            h.write(real, f"#!/bin/sh\nexec /usr/bin/strace -D -qqq -o /dev/null -e trace={steps} "
+                          f"-e inject={steps}:signal=KILL:when={n} {real}.real\n", 0o755)
+            r = h.run(["nsbox", "run", "alice", "--", "true"])
+            if r.code == 0:
+                break
+            eq(r.code, 254, f"killed at step {n}")
+            h.wait_until(lambda: not observe.keepers(), 5, "the keeper has ended")
+            os.unlink(real)     # a script that still runs cannot be written
+            h.write(real, f"#!/bin/sh\nexec {real}.real\n", 0o755)
+            h.run(["nsbox", "gc"]).check()
+            h.run(["nsbox", "run", "alice", "--", "true"]).check()
+            h.wait_until(lambda: not observe.keepers(), 5, "the next box has ended")
+            eq(there(), before, f"rules, neighbours, links and routes after a kill at step {n}")
+            eq(sorted(os.listdir("/run/nsbox/net")), ["ledger", "lock"], f"files after a kill at step {n}")
+        assert n > 15, f"only {n} steps"
+    finally:
+        os.rename(real + ".real", real)
+
+
+@test(timeout=300)
+def a_thousand_networks_made_and_removed_leave_nothing(h):
+    """NSBOX_TEST_NETWORKS of them (1000), by nsbox-net alone."""
+    includes = ["-I" + os.path.join(REPO, d) for d in ("pam_nsbox", "helper/policy", "helper/lib", "helper/box", "helper/net", "tests/bench")]
+    h.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-o", "/tmp/nettime", REPO + "/tests/bench/nettime.c", *includes], timeout=60).check()
+    out = h.run(["/tmp/nettime", "/usr/local/libexec/nsbox-net", "-", "cycle", os.environ.get("NSBOX_TEST_NETWORKS", "1000")], timeout=280).check().out
+    after_one, after_all = out.splitlines()
+    contains(after_one, " links, ")
+    eq(after_all, after_one, "what is there after the last and after the first")
 
 
 @test(timeout=1800)

@@ -201,7 +201,7 @@ def every_member_of_json_is_explained(_):
 
 @test
 def what_list_prints_is_explained(_):
-    heads = re.search(r'printf\("[^"]*", ("USER".*?)\);', one("helper/cli/list.c"), re.S)[1]
+    heads = re.search(r'printf\((?:ROW|"[^"]*"), ("USER".*?)\);', one("helper/cli/list.c"), re.S)[1]
     for column in re.findall(r'"(\w+)"', heads):
         assert re.search(rf"^\*{column}\*$", raw("nsbox.1"), re.M), f"the column {column} is not in nsbox(1)"
 
