@@ -21,6 +21,7 @@ enum { STACK_SIZE = 64 * 1024 };
 /* What the two short-lived clones share with the caller, who waits (CLONE_VFORK). */
 struct spawn {
 	int sock;
+	int cpu;		/* which the caller goes on on; negative: not known */
 	char *stack;
 	volatile int error;	/* errno of what went wrong in a clone, 0 if nothing did */
 };
@@ -37,6 +38,22 @@ static void default_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/*
+ * The caller has something to do while the keeper starts, and waits for us on
+ * its processor: at exec the scheduler would take that for the idlest. A hint;
+ * the keeper takes all processors that pid 1 may have (nsbox_start_clean()).
+ */
+static void leave_processor(int cpu)
+{
+	cpu_set_t set;
+
+	if (cpu < 0 || sched_getaffinity(0, sizeof(set), &set) < 0)
+		return;
+	CPU_CLR((size_t)cpu, &set);
+	if (CPU_COUNT(&set) > 0)
+		(void)sched_setaffinity(0, sizeof(set), &set);
+}
+
 /* Becomes the keeper: descriptors 0 to 2 on /dev/null, 3 the connection. */
 static int exec_keeper(void *data)
 {
@@ -46,6 +63,7 @@ static int exec_keeper(void *data)
 	int null;
 
 	default_signals();
+	leave_processor(s->cpu);
 	/*
 	 * Away from the low numbers first, which the caller may not have open: so
 	 * no dup2 below overwrites one of them, and none leaves a close-on-exec.
@@ -97,7 +115,7 @@ static int run_clones(struct spawn *s)
 int nsbox_spawn_keeper(struct nsbox_error *err)
 {
 	cleanup_close int ours = -EBADF, theirs = -EBADF;
-	struct spawn s = { .error = 0 };
+	struct spawn s = { .cpu = sched_getcpu() };
 	sigset_t all, before;
 	int pair[2], r;
 
