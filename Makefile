@@ -279,7 +279,7 @@ DEPS := gcc libc6-dev make libpam0g-dev libseccomp-dev libcap2-bin openssh-serve
 	erofs-utils xfsprogs squashfs-tools mmdebstrap fuse-overlayfs uidmap \
 	scdoc man-db groff-base \
 	pkg-config libnl-3-dev libnl-route-3-dev libnftables-dev nftables iputils-ping curl iperf3 \
-	dnsmasq-base bind9-dnsutils
+	dnsmasq-base bind9-dnsutils libnss-extrausers
 deps:
 	@missing=$$(dpkg-query -W -f='$${Package} $${db:Status-Status}\n' $(DEPS) 2>/dev/null | \
 		awk '$$2 == "installed" { print $$1 }' | sort > $(or $(TMPDIR),/tmp)/nsbox-have.$$$$; \

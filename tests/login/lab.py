@@ -9,6 +9,7 @@
 
 import json
 import os
+import re
 import shutil
 
 from common import LOOK, SERVICES, in_box, on_host
@@ -66,6 +67,18 @@ def enroll(h, name, uid, gid, groups=(), home=False):
     h.add_user(name, uid, gid, groups=groups, shell="/bin/bash", make_home=home, key=home)
 
 
+def move_to_directory(h, user):
+    """His entries to another source of the name service; there he is in one group more."""
+    for database in ("passwd", "group", "shadow"):
+        lines = observe.read(f"/etc/{database}").splitlines(True)
+        own = [line for line in lines if line.startswith(f"{user}:")]
+        more = [f"distant:x:{FAR + 1}:{user}\n"] if database == "group" else []
+        h.write(f"/var/lib/extrausers/{database}", "".join(own + more))
+        h.write(f"/etc/{database}", "".join(line for line in lines if line not in own))
+    sources = observe.read("/etc/nsswitch.conf")
+    h.write("/etc/nsswitch.conf", re.sub(r"(?m)^(passwd|group|shadow):.*", r"\1: files extrausers", sources))
+
+
 def setup(h):
     for name, gid in (("students", STUDENTS), ("tutors", STAFF), ("guests", GUESTS), ("project", PROJECT), ("far", FAR)):
         h.add_group(name, gid)
@@ -76,6 +89,7 @@ def setup(h):
     for n in range(5):
         enroll(h, f"guest{n}", GUESTS + n, GUESTS, home=n < 2)
     enroll(h, "far", FAR, FAR, groups=["students"], home=True)
+    move_to_directory(h, "far")
     h.add_user("visitor", 34000)
     for name, tree in ROOTS.items():
         images.busybox(tree)
@@ -157,6 +171,9 @@ def students_share_by_their_group_and_the_ids_mean_the_same_on_both_sides(h):
 
 @test
 def an_id_near_the_end_of_32_bits_is_an_id_like_another(h):
+    for database in ("passwd", "group"):
+        assert h.run(["getent", "-s", "files", database, "far"]).code == 2, f"far is in /etc/{database}"
+    eq(h.ssh("far", "id -nG").check().out.split(), ["far", "students", "distant"], "groups, from two sources")
     eq(h.ssh("far", "id -u; id -g; touch made; cat /image; env | grep LAB").check().out,
        f"{FAR}\n{FAR}\nlab\nLAB=far/far/{FAR}\n", "inside")
     st = os.stat("/home/far/made")
