@@ -6,6 +6,7 @@
 #include "cleanup.h"
 #include "defence.h"
 #include "pidfd.h"
+#include "session.h"
 #include "start.h"
 #include "watch.h"
 
@@ -21,363 +22,14 @@
 #include <time.h>
 
 enum {
-	/* From OPEN to JOINED; the caller gives up earlier. */
-	OPEN_TIMEOUT_MS = 5000,
 	BUILD_TIMEOUT_MS = 4000,
-	TTYS_MAX = 3,
 	/* Without a descriptor for whoever knocks. */
 	DEAF_MS = 100,
-	/* For a session that logind ends: to end by itself; after SIGTERM. */
-	ENDING_GRACE_MS = 1000,
+	/* For a session that logind ends: after SIGTERM. */
 	ENDING_TERM_MS = 3000,
 };
 
-/* A caller, from its connection to its end. */
-enum stage {
-	STAGE_CONNECTED,	/* has not said OPEN yet */
-	STAGE_REFUSED,		/* is on its way back to its own cgroups */
-	STAGE_MOVING,		/* has been told its cgroups */
-	STAGE_JOINING,		/* has been told the box */
-	STAGE_LIVE,		/* in the box, until its pidfd says that it ended */
-	STAGE_STOPPING,		/* not a session: waits for the end of the box (nsbox stop) */
-	STAGE_OVER,
-};
-
-struct session {
-	enum stage stage;
-	int sock;		/* -EBADF once it has nothing more to say */
-	int pidfd;
-	int pid;
-	enum nsbox_cgroup_leaf leaf;
-	uint64_t deadline_ms;
-	struct nsbox_msg_open *open;	/* until it is live: what its login is recorded by */
-	struct nsbox_accounting login;
-	char logind[NSBOX_SESSION_MAX];	/* logind's name of it, or "" */
-	uint64_t ending_ms;	/* not 0: logind ends it, and this is when we do the next thing */
-	bool terminated;	/* it has had its SIGTERM */
-	int ttys[TTYS_MAX];	/* indexes in box->ttys */
-	unsigned int n_ttys;
-};
-
-struct server {
-	struct nsbox_box box;
-	char user[NSBOX_USER_MAX];
-	struct nsbox_msg_open first;	/* the OPEN that the box was made for */
-	struct session *sessions;
-	size_t n, room;
-	time_t since;
-	uint64_t idle_since_ms;	/* when the last session ended; 0: there is one */
-	uint64_t deaf_until_ms;	/* not 0: nobody can be let in before */
-	int signals;		/* signalfd: SIGTERM and SIGINT end the box in good order */
-	bool ending;
-	struct nsbox_watch watch;
-	bool in_passwd;		/* the user was in /etc/passwd when the box was made */
-	bool joined;		/* somebody has: the caller's cgroup can be left now */
-};
-
-static struct session *add_session(struct server *s, int sock)
-{
-	struct session *new;
-
-	if (s->n == s->room) {
-		size_t room = s->room ? 2 * s->room : 16;
-
-		new = realloc(s->sessions, room * sizeof(*new));
-		if (!new)
-			return NULL;
-		s->sessions = new;
-		s->room = room;
-	}
-	new = &s->sessions[s->n++];
-	*new = (struct session){ .sock = sock, .pidfd = -EBADF,
-				 .deadline_ms = nsbox_now_ms() + OPEN_TIMEOUT_MS };
-	return new;
-}
-
-static void end_session(struct server *s, struct session *session)
-{
-	for (unsigned int i = 0; i < session->n_ttys; i++)
-		nsbox_box_forget_tty(&s->box, session->ttys[i]);
-	session->n_ttys = 0;
-	nsbox_accounting_logout(&session->login);
-	free(session->open);
-	session->open = NULL;
-	session->sock = nsbox_close(session->sock);
-	session->pidfd = nsbox_close(session->pidfd);
-	session->stage = STAGE_OVER;
-}
-
-static void refuse(int sock, const struct nsbox_error *err)
-{
-	struct nsbox_msg msg = { .type = NSBOX_MSG_REFUSE, .u.error = *err };
-
-	(void)nsbox_msg_send(sock, &msg, NULL, 0, NULL);
-}
-
-/*
- * A caller that has moved must be out of the box's cgroups before these are
- * killed: it says FAILED, or its connection ends, when it is.
- */
-static void refuse_session(struct server *s, struct session *session,
-			   const struct nsbox_error *err)
-{
-	refuse(session->sock, err);
-	if (session->stage == STAGE_MOVING)
-		session->stage = STAGE_REFUSED;
-	else
-		end_session(s, session);
-}
-
-static void send_elsewhere(int sock, const char *name)
-{
-	struct nsbox_msg msg = { .type = NSBOX_MSG_ELSEWHERE };
-
-	(void)snprintf(msg.u.socket, sizeof(msg.u.socket), "%s", name);
-	(void)nsbox_msg_send(sock, &msg, NULL, 0, NULL);
-}
-
-/* Step two of an open: the caller gets the way into its cgroups. */
-static int send_cgroups(struct server *s, struct session *session, struct nsbox_error *err)
-{
-	struct nsbox_msg msg = { .type = NSBOX_MSG_CGROUP };
-	int fds[2 * NSBOX_HIERARCHIES_MAX];
-	unsigned int n;
-	int r;
-
-	if (nsbox_cgroup_is_frozen(&s->box.cgroup))
-		return nsbox_error_say(err, EBUSY, "the box is frozen: nsbox thaw %s ends that",
-				       s->user);
-	session->leaf = nsbox_cgroup_choose(&s->box.cgroup);
-	r = nsbox_cgroup_open_procs(&s->box.cgroup, session->leaf, session->pid, fds, &n, err);
-	if (r < 0)
-		return r;
-	(void)snprintf(msg.u.socket, sizeof(msg.u.socket), "%s", s->box.record.socket);
-	r = nsbox_msg_send(session->sock, &msg, fds, n, err);
-	while (n > 0)
-		(void)nsbox_close(fds[--n]);
-	session->stage = STAGE_MOVING;
-	return r;
-}
-
-/* Takes from an OPEN who calls: his pidfd. His terminals wait in @packet. */
-static int know_caller(struct session *session, struct nsbox_packet *packet,
-		       struct nsbox_error *err)
-{
-	if (packet->n_fds < 1 || packet->n_fds > 1 + TTYS_MAX)
-		return nsbox_error_say(err, EPROTO, "OPEN came with %u descriptors", packet->n_fds);
-	session->pidfd = take_fd(&packet->fds[0]);
-	session->pid = nsbox_pidfd_pid(session->pidfd, err);
-	if (session->pid < 0)
-		return session->pid;
-	session->open = malloc(sizeof(*session->open));
-	if (!session->open)
-		return nsbox_error_set(err, ENOMEM, "the session");
-	*session->open = packet->msg.u.open;
-	return 0;
-}
-
-static int show_terminals(struct server *s, struct session *session, struct nsbox_packet *packet,
-			  struct nsbox_error *err)
-{
-	for (unsigned int i = 1; i < packet->n_fds; i++) {
-		int r = nsbox_box_show_tty(&s->box, take_fd(&packet->fds[i]), err);
-
-		if (r < 0)
-			return r;
-		session->ttys[session->n_ttys++] = r;
-	}
-	return 0;
-}
-
-/*
- * An OPEN that comes to a box that is there: by its name, which the caller has
- * from the policy as it is now, so there is nothing to weigh again.
- */
-static int join_existing(struct server *s, struct session *session, struct nsbox_packet *packet,
-			 struct nsbox_error *err)
-{
-	const struct nsbox_msg_open *open = &packet->msg.u.open;
-	int r;
-
-	if (strcmp(open->box, s->box.record.socket) != 0 || open->unfit.code)
-		return nsbox_error_say(err, EPROTO, "the caller wants box %.40s of this keeper",
-				       open->box);
-	r = know_caller(session, packet, err);
-	if (r == 0)
-		r = send_cgroups(s, session, err);
-	/* While the caller moves; and init is not asked in a frozen box. */
-	return r < 0 ? r : show_terminals(s, session, packet, err);
-}
-
-static void send_join(struct server *s, struct session *session, struct nsbox_error *err, int *ret)
-{
-	struct nsbox_msg msg = { .type = NSBOX_MSG_JOIN };
-
-	*ret = nsbox_cgroup_verify(&s->box.cgroup, session->leaf, session->pid, err);
-	if (*ret < 0)
-		return;
-	*ret = nsbox_box_fill_join(&s->box, session->leaf, &msg.u.join, err);
-	if (*ret == 0)
-		*ret = nsbox_msg_send(session->sock, &msg, &s->box.pidfd, 1, err);
-	if (*ret == 0)
-		session->stage = STAGE_JOINING;
-}
-
-static size_t count_sessions(const struct server *s)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < s->n; i++)
-		if (s->sessions[i].stage > STAGE_CONNECTED && s->sessions[i].stage <= STAGE_LIVE)
-			n++;
-	return n;
-}
-
-/* The pam.d arguments of an OPEN, with a unit separator instead of each NUL. */
-static void join_args(const struct nsbox_msg_open *open, char ret[NSBOX_ARGS_MAX])
-{
-	uint32_t left = open->n_args;
-
-	memcpy(ret, open->args, NSBOX_ARGS_MAX);
-	ret[NSBOX_ARGS_MAX - 1] = '\0';
-	for (char *c = ret; left > 1 && c < ret + NSBOX_ARGS_MAX - 1; c++)
-		if (*c == '\0') {
-			*c = NSBOX_STATUS_SEPARATOR;
-			left--;
-		}
-}
-
-/* net and publish in one spelling, which the policy's texts need not have. */
-static void describe_network(const struct server *s, char *net, size_t net_size, char *publish,
-			     size_t publish_size)
-{
-	static const char *const prefix[] = {
-		"none", "host", "bridge:", "join:", "join:/run/netns/",
-	};
-	const struct nsbox_decision *p = &s->box.policy;
-
-	(void)snprintf(net, net_size, "%s%s", prefix[p->net], p->net_name);
-	(void)snprintf(publish, publish_size, "%s",
-		       p->n_publish ? p->text[NSBOX_KEY_PUBLISH] : "");
-}
-
-static void send_status(struct server *s, int sock)
-{
-	struct nsbox_msg msg = { .type = NSBOX_MSG_STATUS };
-	char args[NSBOX_ARGS_MAX], net[96], publish[1024];
-
-	describe_network(s, net, sizeof(net), publish, sizeof(publish));
-	join_args(&s->first, args);
-	(void)snprintf(msg.u.status, sizeof(msg.u.status),
-		       "user=%s\nuid=%u\nbox=%s\nhostname=%s\ninit=%d\nsessions=%zu\nsince=%lld\n"
-		       "ids=%u\nidmap=%s\nnet=%s\nrootfs=%s\nkeeper=%d\nsocket=%s\nservice=%s\n"
-		       "flags=%u\naddress=%s\naddress6=%s\nlink=%s\npublish=%s\nargs=%s\n",
-		       s->user, s->box.uid,
-		       s->box.record.box, s->box.policy.hostname, (int)s->box.init,
-		       count_sessions(s), (long long)s->since, s->box.ids.base,
-		       s->box.ids.keep ? "keep" : "shift",
-		       net,
-		       s->box.policy.rootfs, (int)getpid(), s->box.record.socket,
-		       s->first.service, s->first.flags & NSBOX_OPEN_RUN,
-		       s->box.network.reply.address, s->box.network.reply.address6,
-		       s->box.network.reply.link, publish, args);
-	(void)nsbox_msg_send(sock, &msg, NULL, 0, NULL);
-}
-
-/* Does logind end it? */
-static void check_logind(struct session *session)
-{
-	if (session->stage == STAGE_LIVE && session->logind[0] && !session->ending_ms &&
-	    nsbox_watch_is_ending(session->logind))
-		session->ending_ms = nsbox_now_ms() + ENDING_GRACE_MS;
-}
-
-/* The caller is in the box. */
-static void enliven(struct server *s, struct session *session)
-{
-	session->stage = STAGE_LIVE;
-	session->sock = nsbox_close(session->sock);
-	s->joined = true;
-	if (s->box.policy.record_login) {
-		nsbox_accounting_login(&session->login, session->open, s->box.uid, session->pid);
-		nsbox_registry_note_login(&s->box.record, &session->login);
-	}
-	(void)snprintf(session->logind, sizeof(session->logind), "%s", session->open->session);
-	free(session->open);
-	session->open = NULL;
-	check_logind(session);	/* it may have begun before we watched */
-}
-
-/*
- * Another keeper, of the same user, wants the persistent root that our box has:
- * the policy has changed, or says something else for another service. A box
- * that only lingers ends for it.
- */
-static int make_way(struct server *s, struct session *session, struct nsbox_error *err)
-{
-	size_t n = count_sessions(s);
-
-	if (n > 0)
-		return nsbox_error_say(err, EBUSY, "box %s has the user's persistent root and %zu "
-				       "session%s, and this login is to have another box: log out "
-				       "there, or end it with nsbox stop %s", s->box.record.box, n,
-				       n == 1 ? "" : "s", s->user);
-	session->stage = STAGE_STOPPING;
-	s->ending = true;
-	return 0;
-}
-
-/* A message of a caller that is expected now. */
-static int handle(struct server *s, struct session *session, struct nsbox_packet *packet,
-		  struct nsbox_error *err)
-{
-	uint32_t type = packet->msg.type;
-	int r = 0;
-
-	if (session->stage == STAGE_CONNECTED && type == NSBOX_MSG_OPEN)
-		return join_existing(s, session, packet, err);
-	if (session->stage == STAGE_CONNECTED && type == NSBOX_MSG_QUERY) {
-		send_status(s, session->sock);
-		end_session(s, session);
-	} else if (session->stage == STAGE_CONNECTED && type == NSBOX_MSG_STOP) {
-		session->stage = STAGE_STOPPING;
-		s->ending = true;
-	} else if (session->stage == STAGE_CONNECTED && type == NSBOX_MSG_ELSEWHERE) {
-		r = make_way(s, session, err);
-	} else if (session->stage == STAGE_MOVING && type == NSBOX_MSG_MOVED) {
-		send_join(s, session, err, &r);
-	} else if (session->stage == STAGE_JOINING && type == NSBOX_MSG_JOINED) {
-		enliven(s, session);
-	} else if (type == NSBOX_MSG_FAILED) {
-		end_session(s, session);
-	} else if (session->stage == STAGE_REFUSED && type == NSBOX_MSG_MOVED) {
-		;	/* said before it heard: its FAILED comes */
-	} else {
-		r = nsbox_error_say(err, EPROTO, "message %u is not due now", type);
-	}
-	return r;
-}
-
-static void read_session(struct server *s, struct session *session)
-{
-	struct nsbox_packet packet cleanup_packet = { .n_fds = 0 };
-	struct nsbox_error err;
-	int r = nsbox_msg_recv(session->sock, nsbox_now_ms(), &packet, &err);
-
-	if (r == -EPIPE && session->stage == STAGE_JOINING) {
-		/* It may be inside, or not: it counts until it ends. */
-		enliven(s, session);
-		return;
-	}
-	if (r == 0)
-		r = handle(s, session, &packet, &err);
-	if (r == -EPIPE)
-		end_session(s, session);
-	else if (r < 0)
-		refuse_session(s, session, &err);
-}
-
-static void accept_all(struct server *s)
+static void accept_all(struct nsbox_server *s)
 {
 	int sock;
 
@@ -387,16 +39,16 @@ static void accept_all(struct server *s)
 
 		/* The directory is root's alone already; a second look costs nothing. */
 		if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.uid != 0 ||
-		    !add_session(s, sock))
+		    !nsbox_session_add(s, sock))
 			(void)nsbox_close(sock);
 	}
-	/* Too many descriptors, here or on the machine: he waits, and poll() must not spin for him. */
+	/* Too many descriptors, here or on the machine: he waits; poll() must not spin for him. */
 	if (errno != EAGAIN)
 		s->deaf_until_ms = nsbox_now_ms() + DEAF_MS;
 }
 
 /* passwd, a session of logind or, if @what is "", any of them has changed: does it concern us? */
-static void look_at(struct server *s, const char *what)
+static void look_at(struct nsbox_server *s, const char *what)
 {
 	if (s->in_passwd && (!*what || strcmp(what, "passwd") == 0) &&
 	    !nsbox_watch_has_user(s->user, s->box.uid)) {
@@ -405,10 +57,10 @@ static void look_at(struct server *s, const char *what)
 	}
 	for (size_t i = 0; i < s->n; i++)
 		if (!*what || strcmp(what, s->sessions[i].logind) == 0)
-			check_logind(&s->sessions[i]);
+			nsbox_session_check_logind(&s->sessions[i]);
 }
 
-static void look_around(struct server *s)
+static void look_around(struct nsbox_server *s)
 {
 	char what[NSBOX_SESSION_MAX];
 
@@ -431,7 +83,7 @@ static void signal_tree(int pid, int sig, int depth)
 }
 
 /* What logind does to a scope: SIGTERM, then SIGKILL. The pidfd says whether it is still he. */
-static void end_from_outside(struct session *session)
+static void end_from_outside(struct nsbox_session *session)
 {
 	if (nsbox_pidfd_alive(session->pidfd, NULL) != 1)
 		return;
@@ -440,29 +92,30 @@ static void end_from_outside(struct session *session)
 	session->ending_ms = nsbox_now_ms() + ENDING_TERM_MS;
 }
 
-static void forget_ended(struct server *s)
+static void forget_ended(struct nsbox_server *s)
 {
 	size_t kept = 0;
 
 	for (size_t i = 0; i < s->n; i++)
-		if (s->sessions[i].stage != STAGE_OVER)
+		if (s->sessions[i].stage != NSBOX_STAGE_OVER)
 			s->sessions[kept++] = s->sessions[i];
 	s->n = kept;
 }
 
-static void check_deadlines(struct server *s)
+static void check_deadlines(struct nsbox_server *s)
 {
 	uint64_t now = nsbox_now_ms();
 
 	for (size_t i = 0; i < s->n; i++) {
-		struct session *session = &s->sessions[i];
+		struct nsbox_session *session = &s->sessions[i];
 
-		if (session->stage < STAGE_JOINING && now >= session->deadline_ms)
-			end_session(s, session);
-		if (session->stage == STAGE_LIVE && session->ending_ms && now >= session->ending_ms)
+		if (session->stage < NSBOX_STAGE_JOINING && now >= session->deadline_ms)
+			nsbox_session_end(s, session);
+		if (session->stage == NSBOX_STAGE_LIVE && session->ending_ms &&
+		    now >= session->ending_ms)
 			end_from_outside(session);
 	}
-	if (count_sessions(s) > 0)
+	if (nsbox_sessions_count(s) > 0)
 		s->idle_since_ms = 0;
 	else if (!s->idle_since_ms)
 		s->idle_since_ms = now;
@@ -472,16 +125,17 @@ static void check_deadlines(struct server *s)
 }
 
 /* When poll() must return although nothing happened. */
-static int poll_timeout(const struct server *s)
+static int poll_timeout(const struct nsbox_server *s)
 {
 	uint64_t next = s->deaf_until_ms ? s->deaf_until_ms : UINT64_MAX;
 
 	for (size_t i = 0; i < s->n; i++) {
-		const struct session *session = &s->sessions[i];
+		const struct nsbox_session *session = &s->sessions[i];
 
-		if (session->stage < STAGE_JOINING && session->deadline_ms < next)
+		if (session->stage < NSBOX_STAGE_JOINING && session->deadline_ms < next)
 			next = session->deadline_ms;
-		if (session->stage == STAGE_LIVE && session->ending_ms && session->ending_ms < next)
+		if (session->stage == NSBOX_STAGE_LIVE && session->ending_ms &&
+		    session->ending_ms < next)
 			next = session->ending_ms;
 	}
 	if (s->idle_since_ms && s->box.policy.linger_ms != NSBOX_LINGER_FOREVER &&
@@ -494,7 +148,7 @@ static int poll_timeout(const struct server *s)
 enum { POLL_LISTENER, POLL_INIT, POLL_SIGNALS, POLL_LOG, POLL_WATCH, POLL_GUEST, POLL_SESSIONS };
 
 /* One turn: waits, and does what there is to do. Returns a negative errno without memory. */
-static int turn(struct server *s)
+static int turn(struct nsbox_server *s)
 {
 	size_t n = s->n;
 	cleanup_free struct pollfd *fds = calloc(POLL_SESSIONS + 2 * n, sizeof(*fds));
@@ -516,7 +170,8 @@ static int turn(struct server *s)
 	of_session = &fds[POLL_SESSIONS];
 	for (size_t i = 0; i < n; i++) {
 		of_session[2 * i] = (struct pollfd){ .fd = s->sessions[i].sock, .events = POLLIN };
-		of_session[2 * i + 1] = (struct pollfd){ .fd = s->sessions[i].pidfd, .events = POLLIN };
+		of_session[2 * i + 1] = (struct pollfd){ .fd = s->sessions[i].pidfd,
+							 .events = POLLIN };
 	}
 	if (poll(fds, POLL_SESSIONS + 2 * n, poll_timeout(s)) < 0 && errno != EINTR)
 		return -errno;
@@ -529,12 +184,12 @@ static int turn(struct server *s)
 	if (fds[POLL_WATCH].revents)
 		look_around(s);
 	for (size_t i = 0; i < n; i++) {
-		struct session *session = &s->sessions[i];
+		struct nsbox_session *session = &s->sessions[i];
 
 		if (of_session[2 * i].revents)
-			read_session(s, session);
-		if (of_session[2 * i + 1].revents && session->stage != STAGE_OVER)
-			end_session(s, session);
+			nsbox_session_read(s, session);
+		if (of_session[2 * i + 1].revents && session->stage != NSBOX_STAGE_OVER)
+			nsbox_session_end(s, session);
 	}
 	if (fds[POLL_LISTENER].revents)
 		accept_all(s);
@@ -543,7 +198,7 @@ static int turn(struct server *s)
 	return 0;
 }
 
-static void log_opened(struct server *s)
+static void log_opened(struct nsbox_server *s)
 {
 	syslog(LOG_INFO, "%s: box %s opened, ids from %u", s->user, s->box.record.box,
 	       s->box.ids.base);
@@ -568,7 +223,7 @@ static void log_opened(struct server *s)
 }
 
 /* Out of the cgroup of whoever called first; off the open path, since a move may wait. */
-static void leave_caller(struct server *s)
+static void leave_caller(struct nsbox_server *s)
 {
 	struct nsbox_error err;
 
@@ -590,7 +245,7 @@ static int catch_signals(void)
 }
 
 /* What the first session need not wait for. */
-static void settle_down(struct server *s)
+static void settle_down(struct nsbox_server *s)
 {
 	leave_caller(s);
 	nsbox_start_show(s->user, s->box.record.box);
@@ -603,7 +258,7 @@ static void settle_down(struct server *s)
 	(void)malloc_trim(0);
 }
 
-static void serve(struct server *s)
+static void serve(struct nsbox_server *s)
 {
 	bool settled = false;
 	int r = 0;
@@ -612,7 +267,7 @@ static void serve(struct server *s)
 	while (!s->ending && r == 0) {
 		r = turn(s);
 		/* Who called first may have failed: then nobody waits. */
-		if (!settled && !s->ending && (s->joined || count_sessions(s) == 0)) {
+		if (!settled && !s->ending && (s->joined || nsbox_sessions_count(s) == 0)) {
 			settled = true;
 			settle_down(s);
 		}
@@ -627,19 +282,21 @@ static void serve(struct server *s)
  * Who has not begun is told why the box could not be made; when a box only
  * ends he hears nothing (@begun_only), asks again and gets a new one.
  */
-static void dismiss(struct server *s, bool begun_only, const struct nsbox_error *err)
+static void dismiss(struct nsbox_server *s, bool begun_only, const struct nsbox_error *err)
 {
 	for (size_t i = 0; i < s->n; i++) {
-		struct session *session = &s->sessions[i];
+		struct nsbox_session *session = &s->sessions[i];
 		struct nsbox_packet packet cleanup_packet = { .n_fds = 0 };
 		int r = 0;
 
-		if (session->stage == STAGE_CONNECTED && begun_only)
-			end_session(s, session);
-		else if (session->stage == STAGE_CONNECTED || session->stage == STAGE_MOVING)
-			refuse_session(s, session, err);
+		if (session->stage == NSBOX_STAGE_CONNECTED && begun_only)
+			nsbox_session_end(s, session);
+		else if (session->stage == NSBOX_STAGE_CONNECTED ||
+			 session->stage == NSBOX_STAGE_MOVING)
+			nsbox_session_refuse(s, session, err);
 		/* A MOVED may still come before the FAILED. */
-		while (r == 0 && (session->stage == STAGE_REFUSED || session->stage == STAGE_JOINING)) {
+		while (r == 0 && (session->stage == NSBOX_STAGE_REFUSED ||
+				  session->stage == NSBOX_STAGE_JOINING)) {
 			r = nsbox_msg_recv(session->sock, session->deadline_ms, &packet, NULL);
 			if (r == 0 && packet.msg.type != NSBOX_MSG_MOVED)
 				break;
@@ -648,7 +305,7 @@ static void dismiss(struct server *s, bool begun_only, const struct nsbox_error 
 	}
 }
 
-static void finish(struct server *s)
+static void finish(struct nsbox_server *s)
 {
 	struct nsbox_error err;
 	int r;
@@ -670,10 +327,10 @@ static void finish(struct server *s)
 	else
 		syslog(LOG_INFO, "%s: box %s ended", s->user, s->box.record.box);
 	for (size_t i = 0; i < s->n; i++) {
-		if (s->sessions[i].stage != STAGE_STOPPING)
+		if (s->sessions[i].stage != NSBOX_STAGE_STOPPING)
 			continue;
 		if (r < 0)
-			refuse(s->sessions[i].sock, &err);
+			nsbox_refuse(s->sessions[i].sock, &err);
 		else
 			(void)nsbox_msg_send_type(s->sessions[i].sock, NSBOX_MSG_DONE, NULL);
 	}
@@ -681,39 +338,39 @@ static void finish(struct server *s)
 }
 
 /* Makes the box for the first session, whose move into the cgroups runs meanwhile. */
-static int build(struct server *s, struct session *session, struct nsbox_packet *packet,
+static int build(struct nsbox_server *s, struct nsbox_session *session, struct nsbox_packet *packet,
 		 const struct nsbox_subject *subject, struct nsbox_error *err)
 {
-	int r = know_caller(session, packet, err);
+	int r = nsbox_session_know_caller(session, packet, err);
 
 	if (r == 0)
 		r = nsbox_box_begin(&s->box, subject, packet->msg.u.open.unknown_block, err);
 	if (r == 0)
-		r = send_cgroups(s, session, err);
+		r = nsbox_session_send_cgroups(s, session, err);
 	if (r == 0)
 		r = nsbox_box_finish(&s->box, subject, nsbox_now_ms() + BUILD_TIMEOUT_MS, err);
 	if (r == 0)
-		r = show_terminals(s, session, packet, err);
+		r = nsbox_session_show_terminals(s, session, packet, err);
 	return r;
 }
 
 /* The box of the first OPEN: entered into the registry, made, served to its end. */
-static int keep_box(struct server *s, int first, struct nsbox_packet *packet,
+static int keep_box(struct nsbox_server *s, int first, struct nsbox_packet *packet,
 		    struct nsbox_answer *answer, struct nsbox_error *err)
 {
-	struct session *session;
+	struct nsbox_session *session;
 	int r = nsbox_registry_enter(answer->identity.subject.uid, answer->box,
 				     answer->decision.scope, &s->box.record, err);
 
 	if (r == 1) {
-		send_elsewhere(first, s->box.record.socket);
+		nsbox_send_elsewhere(first, s->box.record.socket);
 		return 0;
 	}
 	if (r < 0)
 		return r;
 	s->box.policy = answer->decision;
 	memset(&answer->decision, 0, sizeof(answer->decision));
-	session = add_session(s, first);
+	session = nsbox_session_add(s, first);
 	r = session ? build(s, session, packet, &answer->identity.subject, err) :
 		      nsbox_error_set(err, ENOMEM, "the first session");
 	nsbox_answer_drop(answer);
@@ -749,11 +406,11 @@ static int answer_first(struct nsbox_packet *packet, struct nsbox_answer *ret,
 
 int nsbox_server_run(int first)
 {
-	static struct server s = { .box = NSBOX_BOX_INIT, .watch = NSBOX_WATCH_INIT };
+	static struct nsbox_server s = { .box = NSBOX_BOX_INIT, .watch = NSBOX_WATCH_INIT };
 	struct nsbox_packet packet cleanup_packet = { .n_fds = 0 };
 	struct nsbox_answer answer cleanup_answer = { .box = "" };
 	struct nsbox_error err;
-	int r = nsbox_msg_recv(first, nsbox_now_ms() + OPEN_TIMEOUT_MS, &packet, &err);
+	int r = nsbox_msg_recv(first, nsbox_now_ms() + NSBOX_SESSION_OPEN_MS, &packet, &err);
 
 	if (r == 0)
 		r = answer_first(&packet, &answer, &err);
@@ -768,6 +425,6 @@ int nsbox_server_run(int first)
 		r = keep_box(&s, first, &packet, &answer, &err);
 	}
 	if (r < 0)
-		refuse(first, &err);
+		nsbox_refuse(first, &err);
 	return r;
 }
