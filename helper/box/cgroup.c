@@ -209,17 +209,15 @@ static int check_missing(struct nsbox_cgroup *cg, const struct nsbox_decision *p
 	return 0;
 }
 
-int nsbox_cgroup_create(const char *name, const struct nsbox_decision *policy,
-			struct nsbox_cgroup *ret, struct nsbox_error *err)
+int nsbox_cgroup_create(struct nsbox_cgroup *cg, const struct nsbox_decision *policy,
+			struct nsbox_error *err)
 {
-	int r = survey(name, ret, err);
+	int r = check_missing(cg, policy, err);
 
-	if (r == 0)
-		r = check_missing(ret, policy, err);
-	for (size_t i = 0; r == 0 && i < ret->n; i++)
-		r = make_one(&ret->dirs[i], policy, err);
+	for (size_t i = 0; r == 0 && i < cg->n; i++)
+		r = make_one(&cg->dirs[i], policy, err);
 	if (r < 0)
-		(void)nsbox_cgroup_remove(ret, 0, NULL);
+		(void)nsbox_cgroup_remove(cg, 0, NULL);
 	return r;
 }
 
@@ -279,12 +277,17 @@ int nsbox_cgroup_open_procs(const struct nsbox_cgroup *cg, enum nsbox_cgroup_lea
 	return r;
 }
 
+bool nsbox_cgroup_takes_newborn(const struct nsbox_cgroup *cg)
+{
+	return cg->n == 1 && cg->dirs[0].hierarchy.v2;
+}
+
 int nsbox_cgroup_open_for_clone(const struct nsbox_cgroup *cg, struct nsbox_error *err)
 {
 	char path[640];
 	int fd;
 
-	if (cg->n != 1 || !cg->dirs[0].hierarchy.v2)
+	if (!nsbox_cgroup_takes_newborn(cg))
 		return -ENOTSUP;
 	leaf_path(&cg->dirs[0], NSBOX_LEAF_MAIN, "", path, sizeof(path));
 	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);

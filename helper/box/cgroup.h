@@ -43,17 +43,17 @@ struct nsbox_cgroup {
 	char missing[64];	/* controllers this machine lacks, for the log; "" */
 };
 
-/*
- * Makes the directories for the box @name and writes the limits of @policy. A
- * limit that cannot be set is an error if an administrator asked for it, and is
- * named in ret->missing if it is only a default. pids must be there. On failure
- * everything made is removed again.
- */
-int nsbox_cgroup_create(const char *name, const struct nsbox_decision *policy,
-			struct nsbox_cgroup *ret, struct nsbox_error *err);
-
-/* The same struct for a box of an earlier keeper, whatever of it still exists. */
+/* Where the directories of the box @name are to be, or are: of an earlier keeper, what is left. */
 int nsbox_cgroup_find(const char *name, struct nsbox_cgroup *ret, struct nsbox_error *err);
+
+/*
+ * Makes the directories and writes the limits of @policy. A limit that cannot be
+ * set is an error if an administrator asked for it, and is named in cg->missing
+ * if it is only a default. pids must be there. On failure everything made is
+ * removed again.
+ */
+int nsbox_cgroup_create(struct nsbox_cgroup *cg, const struct nsbox_decision *policy,
+			struct nsbox_error *err);
 
 /*
  * Opens cgroup.procs of every directory for the process @pid, that shall be in
@@ -63,6 +63,9 @@ int nsbox_cgroup_find(const char *name, struct nsbox_cgroup *ret, struct nsbox_e
 int nsbox_cgroup_open_procs(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
 			    int fds[2 * NSBOX_HIERARCHIES_MAX], unsigned int *ret_n,
 			    struct nsbox_error *err);
+
+/* Can a process be born in it (CLONE_INTO_CGROUP)? On v1 it has to be moved. */
+bool nsbox_cgroup_takes_newborn(const struct nsbox_cgroup *cg);
 
 /* O_PATH descriptor for CLONE_INTO_CGROUP, or -ENOTSUP where all of it is cgroup v1. */
 int nsbox_cgroup_open_for_clone(const struct nsbox_cgroup *cg, struct nsbox_error *err);

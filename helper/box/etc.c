@@ -21,17 +21,15 @@
 #define SYSTEM_ID_LAST 999u
 #define NOBODY_ID 65534u
 
-enum {
-	FILE_SIZE_MAX = 4 * 1024 * 1024,
-	COPY_SIZE_MAX = 16 * 1024,	/* of what is larger, to bind it costs less */
-};
+enum { FILE_SIZE_MAX = 4 * 1024 * 1024 };
 
 /*
  * What a box sees of the host's /etc. Copied files belong to box root, which
- * ssh wants of its configuration. What is too large to copy at each open is
- * bound by the data map: what only root may read there stays unreadable.
+ * ssh wants of its configuration; init copies them, with no right but
+ * everybody's, while the keeper binds what is too large to copy at each open: by
+ * the data map, so that what only root may read there stays unreadable.
  */
-enum treatment { COPY, COPY_DIR, BIND_DIR };
+enum treatment { COPY, COPY_DIR, BIND_FILE, BIND_DIR };
 
 static const struct {
 	const char *pattern;
@@ -46,13 +44,13 @@ static const struct {
 	{ "groff", BIND_DIR },		{ "host.conf", COPY },
 	{ "inputrc", COPY },		{ "issue", COPY },
 	{ "issue.net", COPY },		{ "java*", BIND_DIR },
-	{ "krb5.conf", COPY },		{ "ld.so.cache", COPY },
+	{ "krb5.conf", COPY },		{ "ld.so.cache", BIND_FILE },
 	{ "ld.so.conf", COPY },		{ "ld.so.conf.d", COPY_DIR },
 	{ "locale.alias", COPY },	{ "locale.conf", COPY },
 	{ "localtime", COPY },		{ "login.defs", COPY },
 	{ "lsb-release", COPY },	{ "magic", COPY },
 	{ "magic.mime", COPY },		{ "mailcap", COPY },
-	{ "manpath.config", COPY },	{ "mime.types", COPY },
+	{ "manpath.config", COPY },	{ "mime.types", BIND_FILE },
 	{ "nanorc", COPY },		{ "networks", COPY },
 	{ "os-release", COPY },		{ "papersize", COPY },
 	{ "perl", BIND_DIR },		{ "profile", COPY },
@@ -94,41 +92,62 @@ static int bind_fd(const struct nsbox_etc *e, int fd, const char *to, bool is_fi
 	return 0;
 }
 
-/* Takes @name of @dir if it is a file that everybody may read, or a symlink. Else nothing. */
-static int take_file(const struct nsbox_etc *e, int dir, const char *name, const char *to,
-		     struct nsbox_plan *p, struct nsbox_error *err)
+/*
+ * Opens @name of @dir if it is a file that everybody may read. -1 if it is not;
+ * a symlink is planned to be one in the box, too.
+ */
+static int open_public(int dir, const char *name, const char *to, int flags, struct stat *ret_st,
+		       struct nsbox_plan *p)
 {
-	cleanup_close int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	cleanup_free char *data = NULL;
+	cleanup_close int fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	char target[512];
-	struct stat st;
-	size_t len;
 	ssize_t n;
 
-	if (fd < 0 && errno == ELOOP) {
-		n = readlinkat(dir, name, target, sizeof(target) - 1);
-		if (n > 0) {
-			target[n] = '\0';
-			nsbox_plan_link(p, to, target);
-		}
-		return 0;
+	/* With O_PATH a symlink is opened, else it is ELOOP. */
+	if (fd < 0 ? errno != ELOOP : fstat(fd, ret_st) < 0)
+		return -1;
+	if (fd >= 0 && S_ISREG(ret_st->st_mode) && (ret_st->st_mode & S_IROTH) &&
+	    ret_st->st_size <= FILE_SIZE_MAX)
+		return take_fd(&fd);
+	n = readlinkat(dir, name, target, sizeof(target) - 1);
+	if (n > 0) {
+		target[n] = '\0';
+		nsbox_plan_link(p, to, target);
 	}
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & S_IROTH) ||
-	    st.st_size > FILE_SIZE_MAX)
+	return -1;
+}
+
+static int copy_file(int dir, const char *name, const char *to, struct nsbox_plan *p,
+		     struct nsbox_error *err)
+{
+	struct stat st;
+	cleanup_close int fd = open_public(dir, name, to, O_RDONLY, &st, p);
+	cleanup_free char *data = NULL;
+	size_t len;
+
+	if (fd < 0)
 		return 0;
-	if (st.st_size > COPY_SIZE_MAX) {
-		nsbox_plan_file(p, to, 0444, "", 0);
-		return bind_fd(e, fd, to, true, p, err);
-	}
 	if (nsbox_fd_read_all(fd, FILE_SIZE_MAX, &data, &len, err) < 0)
 		return nsbox_error_wrap(err, "%s", to);
 	nsbox_plan_file(p, to, st.st_mode & 0755, data, len);
 	return 0;
 }
 
+static int bind_file(const struct nsbox_etc *e, int dir, const char *name, const char *to,
+		     struct nsbox_plan *p, struct nsbox_error *err)
+{
+	struct stat st;
+	cleanup_close int fd = open_public(dir, name, to, O_PATH, &st, p);
+
+	if (fd < 0)
+		return 0;
+	nsbox_plan_file(p, to, 0444, "", 0);
+	return bind_fd(e, fd, to, true, p, err);
+}
+
 /* The plain files of a directory, not what lies deeper. */
-static int copy_dir(const struct nsbox_etc *e, int dir, const char *name, const char *to,
-		    struct nsbox_plan *p, struct nsbox_error *err)
+static int copy_dir(int dir, const char *name, const char *to, struct nsbox_plan *p,
+		    struct nsbox_error *err)
 {
 	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -142,7 +161,7 @@ static int copy_dir(const struct nsbox_etc *e, int dir, const char *name, const 
 		if (entry->d_name[0] == '.')
 			continue;
 		(void)snprintf(path, sizeof(path), "%s/%s", to, entry->d_name);
-		r = take_file(e, dirfd(d), entry->d_name, path, p, err);
+		r = copy_file(dirfd(d), entry->d_name, path, p, err);
 	}
 	return r;
 }
@@ -158,23 +177,27 @@ static int bind_dir(const struct nsbox_etc *e, int dir, const char *name, const 
 	return bind_fd(e, fd, to, false, p, err);
 }
 
+/* @e: the keeper's share; NULL: init's. */
 static int take_one(const struct nsbox_etc *e, int dir, const char *name, const char *to,
 		    enum treatment how, struct nsbox_plan *p, struct nsbox_error *err)
 {
 	switch (how) {
 	case COPY:
-		return take_file(e, dir, name, to, p, err);
+		return e ? 0 : copy_file(dir, name, to, p, err);
 	case COPY_DIR:
-		return copy_dir(e, dir, name, to, p, err);
+		return e ? 0 : copy_dir(dir, name, to, p, err);
+	case BIND_FILE:
+		return e ? bind_file(e, dir, name, to, p, err) : 0;
 	case BIND_DIR:
-		return bind_dir(e, dir, name, to, p, err);
+		return e ? bind_dir(e, dir, name, to, p, err) : 0;
 	}
 	return -EINVAL;
 }
 
-static int take_listed(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
+static int take_listed(const struct nsbox_etc *e, int etc, struct nsbox_plan *p,
+		       struct nsbox_error *err)
 {
-	int fd = openat(e->etc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(etc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	char to[300];
 	int r = 0;
@@ -188,20 +211,21 @@ static int take_listed(const struct nsbox_etc *e, struct nsbox_plan *p, struct n
 			    fnmatch(from_host[i].pattern, entry->d_name, FNM_PERIOD) != 0)
 				continue;
 			(void)snprintf(to, sizeof(to), "/etc/%s", entry->d_name);
-			r = take_one(e, e->etc, entry->d_name, to, from_host[i].how, p, err);
+			r = take_one(e, etc, entry->d_name, to, from_host[i].how, p, err);
 			break;
 		}
 	}
 	return r;
 }
 
-static int take_subdirs(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
+static int take_subdirs(const struct nsbox_etc *e, int etc, struct nsbox_plan *p,
+			struct nsbox_error *err)
 {
 	char to[300];
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < sizeof(from_subdir) / sizeof(from_subdir[0]); i++) {
-		cleanup_close int dir = openat(e->etc, from_subdir[i].dir,
+		cleanup_close int dir = openat(etc, from_subdir[i].dir,
 					       O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 		if (dir < 0)
@@ -510,9 +534,9 @@ int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct 
 	int r;
 
 	nsbox_plan_dir(p, "/etc", 0755, 0, 0);
-	r = take_listed(e, p, err);
+	r = take_listed(e, e->etc, p, err);
 	if (r == 0)
-		r = take_subdirs(e, p, err);
+		r = take_subdirs(e, e->etc, p, err);
 	if (r == 0)
 		r = plan_databases(e, false, p, err);
 	if (r == 0)
@@ -525,6 +549,15 @@ int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct 
 		  "hosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n"
 		  "ethers: files\nrpc: files\nnetgroup: files\n");
 	return 0;
+}
+
+int nsbox_etc_plan_copies(int etc, struct nsbox_plan *p, struct nsbox_error *err)
+{
+	int r;
+
+	nsbox_plan_dir(p, "/etc", 0755, 0, 0);
+	r = take_listed(NULL, etc, p, err);
+	return r < 0 ? r : take_subdirs(NULL, etc, p, err);
 }
 
 int nsbox_etc_plan_image(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)

@@ -117,7 +117,7 @@ static int run_step(const struct nsbox_step *s, struct nsbox_error *err)
 	return -EINVAL;
 }
 
-static int run_plan(const struct nsbox_plan *p, struct nsbox_error *err)
+int nsbox_root_run(const struct nsbox_plan *p, struct nsbox_error *err)
 {
 	int r = 0;
 
@@ -256,7 +256,7 @@ static int overlay_image(const struct nsbox_init *init, int *ret_outer, struct n
 		return overlay_writable(init, ret_outer, err);
 	if (chdir("skeleton") < 0)
 		return nsbox_error_set(err, errno, "chdir to the skeleton");
-	r = run_plan(init->content, err);
+	r = nsbox_root_run(init->content, err);
 	if (r == 0)
 		r = make_mount_points(init->mounts, err);
 	if (r == 0)
@@ -407,12 +407,12 @@ int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err)
 {
 	bool image = init->content->image >= 0, writable = init->content->layers >= 0;
 	cleanup_close int outer = -EBADF;
-	int r = image ? overlay_image(init, &outer, err) : run_plan(init->content, err);
+	int r = image ? overlay_image(init, &outer, err) : nsbox_root_run(init->content, err);
 
 	if (r == 0 && !image)
 		r = make_mount_points(init->mounts, err);
 	if (r == 0)
-		r = run_plan(init->mounts, err);
+		r = nsbox_root_run(init->mounts, err);
 	if (r == 0 && !image)
 		r = provide_shell(init, ".", err);
 	if (r == 0)

@@ -162,15 +162,34 @@ static int shift_trees(struct nsbox_box *box, struct nsbox_error *err)
 	return nsbox_lend_shift(&box->lent, userns, err);
 }
 
-/* Returns what nsbox_cgroup_open_for_clone() does; an error has a reason in @err. */
 static int make_cgroup(struct nsbox_box *box, struct nsbox_error *err)
 {
-	int r = nsbox_cgroup_create(box->record.box, &box->policy, &box->cgroup, err);
+	int r = nsbox_cgroup_create(&box->cgroup, &box->policy, err);
 
 	if (r < 0)
 		return nsbox_error_wrap(err, "cgroup");
 	box->has_cgroup = true;
-	return nsbox_cgroup_open_for_clone(&box->cgroup, err);
+	return 0;
+}
+
+/* v2: init is born in its cgroup. v1: that is made while init makes its namespaces. */
+static int start_in_cgroup(struct nsbox_box *box, const struct nsbox_subject *subject,
+			   struct nsbox_error *err)
+{
+	cleanup_close int cgroup = -EBADF;
+	int r;
+
+	if (nsbox_cgroup_find(box->record.box, &box->cgroup, err) < 0)
+		return nsbox_error_wrap(err, "cgroup");
+	if (!nsbox_cgroup_takes_newborn(&box->cgroup)) {
+		r = start_init(box, subject, -EBADF, err);
+		return r < 0 ? r : make_cgroup(box, err);
+	}
+	r = make_cgroup(box, err);
+	if (r < 0)
+		return r;
+	cgroup = nsbox_cgroup_open_for_clone(&box->cgroup, err);
+	return cgroup < 0 ? cgroup : start_init(box, subject, cgroup, err);
 }
 
 /* rootfs_mode = ephemeral or persistent: the layers that take what is written. */
@@ -209,7 +228,6 @@ static int find_netns(struct nsbox_box *box, const struct nsbox_subject *subject
 int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 		    uint32_t unknown_block, struct nsbox_error *err)
 {
-	cleanup_close int cgroup = -EBADF;
 	int r;
 
 	box->uid = subject->uid;
@@ -222,12 +240,8 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 	if (r == 0)
 		r = nsbox_lend_home(subject, &box->policy, box->record.base, &box->ids, &box->lent,
 				    err);
-	if (r < 0)
-		return r;
-	cgroup = make_cgroup(box, err);
-	if (cgroup < 0 && cgroup != -ENOTSUP)
-		return cgroup;
-	r = start_init(box, subject, cgroup, err);
+	if (r == 0)
+		r = start_in_cgroup(box, subject, err);
 	/* Beside the rest: it is waited for in nsbox_box_finish(). */
 	if (r == 0 && box->policy.net == NSBOX_NET_BRIDGE)
 		r = nsbox_network_begin(&box->network, &box->record, &box->policy, box->init, err);
