@@ -11,6 +11,17 @@
 #include <errno.h>
 #include <linux/mount.h>
 #include <string.h>
+#include <sys/wait.h>
+
+/*
+ * A keeper has no children to wait for (nsbox_userns_for_mounts()); who asks here
+ * is a command that leaves nothing behind when it ends.
+ */
+static void reap(void)
+{
+	while (wait(NULL) > 0 || errno == EINTR)
+		;
+}
 
 /* Any map will do: the kernel asks the file system whether, and not which. */
 static int map_anyhow(int tree, bool recursive, struct nsbox_error *err)
@@ -20,6 +31,7 @@ static int map_anyhow(int tree, bool recursive, struct nsbox_error *err)
 	};
 	cleanup_close int userns = nsbox_userns_for_mounts(&map, &map, err);
 
+	reap();
 	return userns < 0 ? userns : nsbox_tree_idmap(tree, recursive, userns, err);
 }
 
@@ -99,6 +111,7 @@ int nsbox_idmapped_ask(const struct nsbox_subject *subject, const struct nsbox_d
 
 	*ret = (struct nsbox_idmapped){ .keep = false };
 	r = nsbox_places_lend(&places, &content, &mounts, err);
+	reap();
 	(void)nsbox_close(places.data_userns);
 	nsbox_plan_drop(&content);
 	nsbox_plan_drop(&mounts);
