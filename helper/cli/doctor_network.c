@@ -23,7 +23,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #define OURS "nsbox"
 
@@ -229,37 +228,28 @@ static void check_firewall(struct nsbox_doctor *d, const char *bridge, bool *ret
 
 /* ------------------------------------------------------------ what is needed */
 
-/* In a child with a network namespace of its own. Returns 0, or an errno. */
-static int try_in_namespace(int (*probe)(void))
+/* Both in a network namespace of their own: see nsbox_doctor_try(). */
+static int probe_bridge(const char *name)
 {
-	pid_t pid = fork();
-	int status;
+	cleanup_close int sock = -EBADF;
 
-	if (pid == 0)
-		_exit(unshare(CLONE_NEWNET) < 0 ? errno : probe());
-	if (pid < 0)
+	if (unshare(CLONE_NEWNET) < 0)
 		return errno;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return errno;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return sock < 0 || ioctl(sock, SIOCBRADDBR, name) < 0 ? errno : 0;
 }
 
-static int probe_bridge(void)
+static int probe_nft(const char *unused)
 {
-	cleanup_close int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	return sock < 0 || ioctl(sock, SIOCBRADDBR, "nsboxtest") < 0 ? errno : 0;
-}
-
-static int probe_nft(void)
-{
+	(void)unused;
+	if (unshare(CLONE_NEWNET) < 0)
+		return errno;
 	return ask_nft(NFT_MSG_GETGEN, false, NULL, NULL);
 }
 
 static void check_needs(struct nsbox_doctor *d)
 {
-	int r = try_in_namespace(probe_bridge);
+	int r = nsbox_doctor_try(probe_bridge, "nsboxtest");
 
 	if (access(NSBOX_NET_PATH, X_OK) < 0) {
 		nsbox_find(d, NSBOX_ERROR, "network.program", "%s: %s", NSBOX_NET_PATH, strerror(errno));
@@ -271,7 +261,7 @@ static void check_needs(struct nsbox_doctor *d)
 		   r ? strerror(r) : "the kernel makes them");
 	if (r)
 		nsbox_find_fix(d, "modprobe bridge");
-	r = try_in_namespace(probe_nft);
+	r = nsbox_doctor_try(probe_nft, NULL);
 	nsbox_find(d, r ? NSBOX_ERROR : NSBOX_OK, "network.nftables", "nf_tables: %s",
 		   r ? strerror(r) : "the kernel has it");
 	if (r)

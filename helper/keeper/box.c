@@ -293,7 +293,7 @@ int nsbox_box_finish(struct nsbox_box *box, const struct nsbox_subject *subject,
 	got = nsbox_msg_recv(box->sock, r < 0 ? nsbox_now_ms() : deadline_ms, &in,
 			     r < 0 ? NULL : err);
 	if (got < 0)
-		return nsbox_error_wrap(err, "the box's init");
+		return r < 0 ? r : nsbox_error_wrap(err, "the box's init");
 	if (in.msg.type == NSBOX_MSG_REFUSE) {
 		*err = in.msg.u.error;
 		return err->code > 0 ? -err->code : -EIO;

@@ -102,6 +102,7 @@ def refused(h, rootfs, sentence, mode="ro"):
     r = h.run(["nsbox", "run", "ash", "--", "true"])
     assert r.code == 254, r
     assert re.search(sentence, r.err), f"/{sentence}/ in {r.err!r}"
+    assert "init" not in r.err, f"the host has refused it, not init: {r.err!r}"
 
 
 @test
