@@ -32,7 +32,6 @@ struct conversation {
 	int sock;
 	bool new_keeper;	/* started by us: has to be told who the user is */
 	bool confirmed;		/* what the name service said */
-	bool nailed;		/* our name service knows files alone from here on */
 	bool keeper_died;	/* the connection ended without a word */
 };
 
@@ -113,7 +112,7 @@ static int introduce(const struct conversation *c, struct nsbox_msg_open *open,
 	uint32_t base = nsbox_block_base(subject->uid, d->id_first, d->id_last, 0);
 
 	open->flags |= NSBOX_OPEN_IDENTITY;
-	open->unknown_block = c->nailed || nsbox_block_is_known(base) ? 0 : base;
+	open->unknown_block = nsbox_block_is_known(base) ? 0 : base;
 	return nsbox_identity_pack(subject, err);
 }
 
@@ -169,21 +168,13 @@ static int expect(const struct conversation *c, enum nsbox_msg_type type, struct
 	return 0;
 }
 
-/* Moves into the box's cgroups, says so, and waits for the box, not idly. */
-static int get_ready(struct conversation *c, struct nsbox_join_plan *plan, struct nsbox_error *err)
+/* Moves into the box's cgroups, and waits for the box. */
+static int get_ready(struct conversation *c, struct nsbox_error *err)
 {
 	int r = expect(c, NSBOX_MSG_CGROUP, err);
 
 	if (r == 0)
 		r = nsbox_caller_move(&c->caller, c->in.fds, c->in.n_fds, err);
-	if (r == 0) {
-		r = nsbox_msg_send_type(c->sock, NSBOX_MSG_MOVED, err);
-		c->keeper_died = r == -EPIPE;
-	}
-	if (r == 0) {
-		c->nailed = true;
-		r = nsbox_join_begin(plan, err);
-	}
 	if (r == 0)
 		r = receive(c, err);
 	if (r == 0)
@@ -200,7 +191,7 @@ static enum nsbox_outcome enter(struct conversation *c, struct nsbox_error *err)
 	bool entered = false;
 	int r;
 
-	r = get_ready(c, &plan, err);
+	r = get_ready(c, err);
 	if (r == 0)
 		r = nsbox_caller_give_terminals(&c->caller, join->tty_uid, join->tty_gid, err);
 	if (r == 0)
@@ -309,10 +300,21 @@ static enum nsbox_outcome open_once(struct conversation *c, const struct nsbox_m
 static void tell(const struct nsbox_decision *d, enum nsbox_outcome outcome,
 		 struct nsbox_opened *ret)
 {
-	if (outcome == NSBOX_DENIED && d->deny_message)
-		(void)snprintf(ret->deny_message, sizeof(ret->deny_message), "%s", d->deny_message);
+	const char *said = NULL;
+
+	if (outcome == NSBOX_DENIED)
+		said = d->deny_message;
 	if (outcome == NSBOX_PASSED && d->log_only)
-		(void)snprintf(ret->log_only, sizeof(ret->log_only), "%s", d->reason);
+		said = d->reason;
+	(void)snprintf(ret->said, sizeof(ret->said), "%s", said ? said : "");
+}
+
+static void take_join(const struct nsbox_msg_join *join, struct nsbox_opened *ret)
+{
+	memcpy(ret->said, join->notice, sizeof(ret->said));
+	memcpy(ret->env, join->env, sizeof(ret->env));
+	ret->uid = join->uid;
+	ret->gid = join->gid;
 }
 
 enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid, struct nsbox_opened *ret,
@@ -326,7 +328,7 @@ enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid, struct nsb
 	enum nsbox_outcome outcome = weigh(open, &c.answer, err);
 	int deaths = 0;
 
-	ret->deny_message[0] = ret->log_only[0] = '\0';
+	ret->said[0] = '\0';
 	if (outcome != NSBOX_ENTERED) {
 		tell(&c.answer.decision, outcome, ret);
 		return outcome;
@@ -339,6 +341,6 @@ enum nsbox_outcome nsbox_open(struct nsbox_msg_open *open, uid_t uid, struct nsb
 		outcome = open_once(&c, open, uid, err);
 	} while (outcome == NSBOX_REFUSED && c.keeper_died && ++deaths < DEATHS_MAX);
 	if (outcome == NSBOX_ENTERED)
-		ret->join = c.in.msg.u.join;
+		take_join(&c.in.msg.u.join, ret);
 	return outcome;
 }

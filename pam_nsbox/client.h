@@ -25,9 +25,16 @@ enum nsbox_outcome {
 
 /* What the caller gets to know. */
 struct nsbox_opened {
-	struct nsbox_msg_join join;	/* the keeper's answer, NSBOX_ENTERED only */
-	char deny_message[NSBOX_ERROR_MAX];	/* NSBOX_DENIED: the administrator's words, or "" */
-	char log_only[NSBOX_ERROR_MAX];	/* NSBOX_PASSED: what would have happened, or "" */
+	/*
+	 * What is to be said beside the error, or "": NSBOX_ENTERED, a notice for the
+	 * user; NSBOX_DENIED, the administrator's words for him; NSBOX_PASSED, for the
+	 * log, what would have happened.
+	 */
+	char said[NSBOX_ERROR_MAX];
+	/* NSBOX_ENTERED only: the user's ids in the box, NAME=value strings, an empty one ends. */
+	uid_t uid;
+	gid_t gid;
+	char env[NSBOX_ENV_MAX];
 };
 
 /*

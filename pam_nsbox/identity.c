@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { NSS_BUF = 64 * 1024, GROUPS_MAX = 65536, PACKED_MAX = 16 * 1024 * 1024 };
+enum { GROUPS_MAX = 65536, PACKED_MAX = 16 * 1024 * 1024 };
 
 /* Would the text break out of its field in passwd(5) or group(5)? */
 static int check_field(const char *what, const char *text, struct nsbox_error *err)
@@ -21,15 +21,39 @@ static int check_field(const char *what, const char *text, struct nsbox_error *e
 	return 0;
 }
 
+/* What a look-up's strings lie in: small, for most are, and larger after ERANGE. */
+struct room {
+	char *buf;
+	size_t size;
+};
+
+enum { ROOM_MIN = 4096, ROOM_MAX = 64 * 1024 * 1024 };
+
+/* Is there more room now, for another attempt? @r is how the last one ended. */
+static bool make_room(struct room *room, int r)
+{
+	size_t size = room->size ? room->size * 8 : ROOM_MIN;
+	char *bigger;
+
+	if (room->size && (r != ERANGE || size > ROOM_MAX))
+		return false;
+	bigger = realloc(room->buf, size);
+	if (!bigger)
+		return false;
+	room->buf = bigger;
+	room->size = size;
+	return true;
+}
+
 static int get_passwd(const char *name, struct nsbox_identity *id, struct nsbox_error *err)
 {
-	struct passwd *found;
-	int r;
+	struct room room = { .buf = NULL };
+	struct passwd *found = NULL;
+	int r = ENOMEM;
 
-	id->passwd_buf = malloc(NSS_BUF);
-	if (!id->passwd_buf)
-		return nsbox_error_set(err, ENOMEM, "looking the user up");
-	r = getpwnam_r(name, &id->pw, id->passwd_buf, NSS_BUF, &found);
+	while (make_room(&room, r))
+		r = getpwnam_r(name, &id->pw, room.buf, room.size, &found);
+	id->passwd_buf = room.buf;
 	if (!found)
 		return r ? nsbox_error_set(err, r, "looking up user %.60s", name) :
 			   nsbox_error_say(err, ENOENT, "there is no user %.60s", name);
@@ -56,6 +80,7 @@ static bool is_failure(int code)
 	case EAGAIN:
 	case ETIMEDOUT:
 	case EINVAL:
+	case ERANGE:	/* more than we make room for */
 		return true;
 	default:
 		return false;
@@ -104,15 +129,16 @@ int nsbox_identity_confirm(const struct nsbox_identity *id, struct nsbox_error *
 	return 0;
 }
 
-/* The entry of @gid; *ret NULL if it has none. Also that is asked twice. */
-static int find_group(gid_t gid, struct group *gr, char *buf, size_t size, struct group **ret,
+/* The entry of @gid, in @room; *ret NULL if it has none. Also that is asked twice. */
+static int find_group(gid_t gid, struct room *room, struct group *gr, struct group **ret,
 		      struct nsbox_error *err)
 {
-	int r = 0;
-
 	*ret = NULL;
 	for (int i = 0; i < 2 && !*ret; i++) {
-		r = getgrgid_r(gid, gr, buf, size, ret);
+		int r = room->buf ? getgrgid_r(gid, gr, room->buf, room->size, ret) : ERANGE;
+
+		while (!*ret && make_room(room, r))
+			r = getgrgid_r(gid, gr, room->buf, room->size, ret);
 		if (!*ret && is_failure(r))
 			return nsbox_error_set(err, r, "the name service cannot tell the name of "
 					       "group %u", gid);
@@ -120,23 +146,21 @@ static int find_group(gid_t gid, struct group *gr, char *buf, size_t size, struc
 	return 0;
 }
 
-static int get_group_names(struct nsbox_identity *id, struct nsbox_error *err)
+static int name_groups(struct nsbox_identity *id, struct room *room, struct nsbox_error *err)
 {
-	const size_t size = NSS_BUF * 16;	/* a group may have many members */
-	cleanup_free char *buf = malloc(size);
 	struct group gr, *found;
 	int r;
 
 	id->group_names = calloc(id->subject.n_groups, sizeof(char *));
-	if (!buf || !id->group_names)
+	if (!id->group_names)
 		return nsbox_error_set(err, ENOMEM, "looking up groups");
 	/* Every system has it: a name service without it tells nothing. */
-	r = find_group(0, &gr, buf, size, &found, err);
+	r = find_group(0, room, &gr, &found, err);
 	if (r == 0 && !found)
 		r = nsbox_error_say(err, EIO, "the name service does not know group 0, so its word "
 				    "on the user's groups does not count");
 	for (size_t i = 0; r == 0 && i < id->subject.n_groups; i++) {
-		r = find_group(id->gids[i], &gr, buf, size, &found, err);
+		r = find_group(id->gids[i], room, &gr, &found, err);
 		if (r < 0 || !found)
 			continue;	/* a gid without a name stays a number */
 		id->group_names[i] = strdup(found->gr_name);
@@ -147,23 +171,35 @@ static int get_group_names(struct nsbox_identity *id, struct nsbox_error *err)
 	return r;
 }
 
+static int get_group_names(struct nsbox_identity *id, struct nsbox_error *err)
+{
+	struct room room = { .buf = NULL };
+	int r = name_groups(id, &room, err);
+
+	free(room.buf);
+	return r;
+}
+
 /* Two names of one uid are one box: the policy must not differ between them. */
 static int get_alias(struct nsbox_identity *id, struct nsbox_error *err)
 {
-	cleanup_free char *buf = malloc(NSS_BUF);
+	struct room room = { .buf = NULL };
 	struct passwd pw, *found = NULL;
-	int r;
+	int r = ENOMEM;
 
-	if (!buf)
-		return nsbox_error_set(err, ENOMEM, "looking the uid up");
-	r = getpwuid_r(id->pw.pw_uid, &pw, buf, NSS_BUF, &found);
+	while (make_room(&room, r))
+		r = getpwuid_r(id->pw.pw_uid, &pw, room.buf, room.size, &found);
 	if (!found && is_failure(r))
-		return nsbox_error_set(err, r, "the name service cannot tell the name of uid %u",
-				       id->pw.pw_uid);
-	if (!found || strcmp(found->pw_name, id->pw.pw_name) == 0)
-		return 0;
-	id->alias = strdup(found->pw_name);
-	return id->alias ? 0 : nsbox_error_set(err, ENOMEM, "looking the uid up");
+		r = nsbox_error_set(err, r, "the name service cannot tell the name of uid %u",
+				    id->pw.pw_uid);
+	else
+		r = 0;
+	if (found && strcmp(found->pw_name, id->pw.pw_name) != 0) {
+		id->alias = strdup(found->pw_name);
+		r = id->alias ? 0 : nsbox_error_set(err, ENOMEM, "looking the uid up");
+	}
+	free(room.buf);
+	return r;
 }
 
 int nsbox_identity_get(const char *name, struct nsbox_identity *ret, struct nsbox_error *err)

@@ -7,13 +7,9 @@
 #include "deprivilege.h"
 #include "pidfd.h"
 
-#include <aliases.h>
 #include <grp.h>
-#include <netdb.h>
 #include <nss.h>
-#include <pwd.h>
 #include <sched.h>
-#include <shadow.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -42,16 +38,17 @@ static int compare_inodes(const uint64_t is[NSBOX_NS_COUNT], const uint64_t want
 	return 0;
 }
 
-/* The namespaces of init are those that the keeper said, and init was alive when we looked. */
+/*
+ * The namespaces of init are those that the keeper said, and it was alive when
+ * we looked, so that its number was still its own.
+ */
 static int check_init(const struct nsbox_msg_join *to, int init, struct nsbox_error *err)
 {
 	cleanup_close int dir = -EBADF;
 	uint64_t ino[NSBOX_NS_COUNT];
-	int r = nsbox_pidfd_pid(init, err);
+	int r;
 
-	if (r < 0)
-		return r;
-	dir = nsbox_ns_open_dir(r, err);
+	dir = nsbox_ns_open_dir(to->init, err);
 	if (dir < 0)
 		return dir;
 	r = nsbox_ns_read_inodes(dir, false, ino, err);
@@ -64,17 +61,18 @@ static int check_init(const struct nsbox_msg_join *to, int init, struct nsbox_er
  * sshd's monitor calls getgrnam() and initgroups() as box root after the join.
  * glibc would read the box's nsswitch.conf and load the box's libnss_*.so into
  * a process that holds the host's private keys. __nss_configure_lookup() fixes
- * each database for the life of the process; the look-ups load what is left.
+ * each database for the life of the process, and turns nscd off; "files" and
+ * "dns" are part of libc since glibc 2.34, so nothing is left to load.
  */
+#if !__GLIBC_PREREQ(2, 34)
+#error "libnss_files and libnss_dns would be loaded after the join, from the box"
+#endif
 static int nail_name_service(struct nsbox_error *err)
 {
 	static const char *const databases[] = {
 		"aliases", "ethers", "group", "gshadow", "initgroups", "netgroup", "networks",
 		"passwd", "protocols", "publickey", "rpc", "services", "shadow",
 	};
-	gid_t gid;
-	int n = 1;
-
 	if (!nsbox_defends(nss))
 		return 0;
 	for (size_t i = 0; i < sizeof(databases) / sizeof(databases[0]); i++)
@@ -83,13 +81,6 @@ static int nail_name_service(struct nsbox_error *err)
 					       databases[i]);
 	if (__nss_configure_lookup("hosts", "files dns") < 0)
 		return nsbox_error_set(err, errno, "__nss_configure_lookup(hosts)");
-	(void)getpwnam("root");
-	(void)getgrnam("tty");
-	(void)getspnam("root");
-	(void)getgrouplist("root", 0, &gid, &n);
-	(void)getservbyname("ssh", "tcp");
-	(void)getprotobyname("tcp");
-	(void)gethostbyname("localhost");
 	return 0;
 }
 
@@ -156,32 +147,25 @@ void nsbox_join_abandon(struct nsbox_join_plan *plan)
 	plan->ns_dir = nsbox_close(plan->ns_dir);
 }
 
-int nsbox_join_begin(struct nsbox_join_plan *plan, struct nsbox_error *err)
-{
-	int r = nail_name_service(err);
-
-	if (r < 0)
-		return r;
-	plan->ns_dir = nsbox_ns_open_dir(0, err);
-	return plan->ns_dir < 0 ? plan->ns_dir : 0;
-}
-
 int nsbox_join_prepare(const struct nsbox_msg_join *to, int init, struct nsbox_join_plan *plan,
 		       struct nsbox_error *err)
 {
 	int r;
 
-	if (plan->ns_dir < 0)
-		return nsbox_error_say(err, EINVAL, "a join that was not begun");
 	if (to->n_groups > NSBOX_GROUPS_MAX || to->n_insns > NSBOX_INSNS_MAX)
 		return nsbox_error_say(err, EPROTO, "the keeper's message is not sound");
 	r = check_init(to, init, err);
 	if (r < 0)
 		return r;
-	raise_nproc(plan, to->min_nproc);
 	plan->to = to;
 	plan->init = init;
-	return make_room_for_nofile(plan, to->nofile, err);
+	plan->ns_dir = nsbox_ns_open_dir(0, err);
+	if (plan->ns_dir < 0)
+		return plan->ns_dir;
+	raise_nproc(plan, to->min_nproc);
+	r = make_room_for_nofile(plan, to->nofile, err);
+	/* Last, for it alone cannot be taken back. */
+	return r < 0 ? r : nail_name_service(err);
 }
 
 /*

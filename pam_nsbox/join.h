@@ -15,7 +15,7 @@
 struct nsbox_join_plan {
 	const struct nsbox_msg_join *to;
 	int init;		/* pidfd of the box's init */
-	int ns_dir;		/* our own /proc/self/ns, opened on the host by begin() */
+	int ns_dir;		/* our own /proc/self/ns, opened on the host */
 	struct rlimit nproc, nofile;	/* as they were */
 	bool nproc_raised, nofile_raised;
 };
@@ -23,17 +23,10 @@ struct nsbox_join_plan {
 #define NSBOX_JOIN_PLAN_INIT { .ns_dir = -EBADF }
 
 /*
- * What needs no word of the keeper, and so can be done while it works: nails
- * down the name service. Runs on the host, as root, before prepare(). Returns 0
- * or a negative errno: after nsbox_join_abandon() nothing has changed, except
- * that glibc's name service is on "files" for good.
- */
-int nsbox_join_begin(struct nsbox_join_plan *plan, struct nsbox_error *err);
-
-/*
- * Everything else that can be checked and done before the first irreversible
- * call: is init alive, are its namespaces those that the keeper named. Runs on
- * the host, as root. Returns 0 or a negative errno, as begin().
+ * Everything that can be checked and done before the first irreversible call:
+ * is init alive, are its namespaces those that the keeper named; last, glibc's
+ * name service goes on "files". Runs on the host, as root. Returns 0 or a
+ * negative errno: after nsbox_join_abandon() nothing has changed then.
  */
 int nsbox_join_prepare(const struct nsbox_msg_join *to, int init, struct nsbox_join_plan *plan,
 		       struct nsbox_error *err);

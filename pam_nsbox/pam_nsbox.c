@@ -111,11 +111,11 @@ static int deny(pam_handle_t *pamh, const char *user, const char *message,
 }
 
 /* After the join, so that nothing has to be taken back if that fails. */
-static int put_env(pam_handle_t *pamh, const char *user, const struct nsbox_msg_join *join)
+static int put_env(pam_handle_t *pamh, const char *user, const char *env)
 {
 	struct nsbox_error err;
 
-	for (const char *e = join->env; *e; e += strlen(e) + 1) {
+	for (const char *e = env; *e; e += strlen(e) + 1) {
 		if (pam_putenv(pamh, e) == PAM_SUCCESS)
 			continue;
 		(void)nsbox_error_say(&err, ENOMEM, "PAM does not take %.60s", e);
@@ -138,15 +138,15 @@ static int open_box(pam_handle_t *pamh, const struct passwd *pw, int argc, const
 		return fail(pamh, pw->pw_name, &err, PAM_SYSTEM_ERR);
 	switch (nsbox_open(&open, pw->pw_uid, &opened, &err)) {
 	case NSBOX_PASSED:
-		if (opened.log_only[0])
-			pam_syslog(pamh, LOG_NOTICE, "%s: %s", pw->pw_name, opened.log_only);
+		if (opened.said[0])
+			pam_syslog(pamh, LOG_NOTICE, "%s: %s", pw->pw_name, opened.said);
 		return PAM_SUCCESS;
 	case NSBOX_ENTERED:
-		if (opened.join.notice[0])
-			(void)pam_info(pamh, "nsbox: %s.", opened.join.notice);
-		return put_env(pamh, pw->pw_name, &opened.join);
+		if (opened.said[0])
+			(void)pam_info(pamh, "nsbox: %s.", opened.said);
+		return put_env(pamh, pw->pw_name, opened.env);
 	case NSBOX_DENIED:
-		return deny(pamh, pw->pw_name, opened.deny_message, &err);
+		return deny(pamh, pw->pw_name, opened.said, &err);
 	case NSBOX_REFUSED:
 		return fail(pamh, pw->pw_name, &err, PAM_SYSTEM_ERR);
 	case NSBOX_BROKEN:

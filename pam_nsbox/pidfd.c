@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /* Questions to a pidfd: see pidfd.h. */
 #include "pidfd.h"
-#include "cleanup.h"
+#include "file.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 
 int nsbox_pidfd_pid(int pidfd, struct nsbox_error *err)
 {
-	char path[64], line[128];
-	cleanup_fclose FILE *f = NULL;
+	char path[64], text[512];
+	const char *line;
 	int pid;
 
 	(void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "Pid: %d", &pid) == 1 && pid > 0)
+	if (nsbox_file_read(path, text, sizeof(text), NULL) > 0) {
+		line = strstr(text, "\nPid:");
+		if (line && sscanf(line, " Pid: %d", &pid) == 1 && pid > 0)
 			return pid;
+	}
 	return nsbox_error_say(err, ESRCH, "a process has ended or cannot be seen in /proc");
 }
 

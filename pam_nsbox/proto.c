@@ -90,8 +90,9 @@ int nsbox_msg_send(int sock, struct nsbox_msg *msg, const int *fds, unsigned int
 
 int nsbox_msg_send_type(int sock, enum nsbox_msg_type type, struct nsbox_error *err)
 {
-	struct nsbox_msg msg = { .type = (uint32_t)type };
+	struct nsbox_msg msg;	/* of which the header is sent: the rest is much to clear */
 
+	msg.type = (uint32_t)type;
 	return nsbox_msg_send(sock, &msg, NULL, 0, err);
 }
 

@@ -12,9 +12,11 @@
  *				   <-	REFUSE{error}		the end
  *				   <-	ELSEWHERE{socket}	ask there
  *				   <-	CGROUP + cgroup.procs of the box, and of now
- *	MOVED			   ->				caller is in the box's cgroups
  *				   <-	JOIN{...} + pidfd of init	or REFUSE
  *	JOINED or FAILED	   ->				the end
+ *
+ * CGROUP comes as soon as there are cgroups, for the caller's move takes long,
+ * and JOIN as soon as there is a box: for one that exists both come at once.
  *
  * The administrator's verbs are questions of their own: QUERY -> STATUS,
  * STOP -> DONE (sent when everything is gone) or REFUSE.
@@ -31,7 +33,7 @@
 #include <sys/types.h>
 
 #ifndef NSBOX_PROTO_VERSION	/* a test builds another one */
-#define NSBOX_PROTO_VERSION 1u
+#define NSBOX_PROTO_VERSION 2u
 #endif
 #define NSBOX_RUN_DIR "/run/nsbox"
 /* Where a started keeper finds its first connection. */
@@ -45,7 +47,7 @@ enum {
 	NSBOX_ARGS_MAX = 2048,
 	NSBOX_SOCKET_MAX = 64,
 	NSBOX_GROUPS_MAX = 1024,
-	NSBOX_INSNS_MAX = 1024,
+	NSBOX_INSNS_MAX = 128,
 	NSBOX_ENV_MAX = 8192,
 	NSBOX_STATUS_MAX = 4096,
 	NSBOX_SESSION_MAX = 64,
@@ -54,7 +56,6 @@ enum {
 
 enum nsbox_msg_type {
 	NSBOX_MSG_OPEN = 1,
-	NSBOX_MSG_MOVED,
 	NSBOX_MSG_JOINED,
 	NSBOX_MSG_FAILED,
 	NSBOX_MSG_QUERY,
@@ -71,7 +72,7 @@ enum nsbox_msg_type {
 	NSBOX_MSG_SETTLE,	/* you are in your cgroups */
 	NSBOX_MSG_READY,
 	NSBOX_MSG_TTY_BIND,
-	NSBOX_MSG_DONE = 18,
+	NSBOX_MSG_DONE = 17,
 };
 
 /* enum nsbox_open_flags */
@@ -96,6 +97,7 @@ struct nsbox_msg_open {
 };
 
 struct nsbox_msg_join {
+	int32_t init;			/* the process of the pidfd, in the host's pid namespace */
 	uint64_t ns_ino[NSBOX_NS_COUNT];
 	uint64_t caller_caps;		/* permitted and effective after the join */
 	uint64_t bounding_caps;

@@ -36,7 +36,7 @@ static int find_target(const char *user, struct target *ret, struct nsbox_error 
 	return 0;
 }
 
-static void set_environment(const struct target *t, const struct nsbox_msg_join *join)
+static void set_environment(const struct target *t, const char *env)
 {
 	const char *term = getenv("TERM"), *lang = getenv("LANG");
 	char keep_term[64], keep_lang[64];
@@ -53,22 +53,24 @@ static void set_environment(const struct target *t, const struct nsbox_msg_join 
 		(void)setenv("TERM", keep_term, 1);
 	if (*keep_lang)
 		(void)setenv("LANG", keep_lang, 1);
-	for (const char *e = join->env; *e; e += strlen(e) + 1)
+	for (const char *e = env; *e; e += strlen(e) + 1)
 		(void)putenv(strdup(e));
 }
 
-/* In the box, as the first process of its pid namespace that is ours: becomes the user. */
-static void become_user(const struct target *t, const struct nsbox_msg_join *join, char **command)
+/*
+ * In the box, as the first process of its pid namespace that is ours: becomes
+ * the user. His groups it has since the join.
+ */
+static void become_user(const struct target *t, const struct nsbox_opened *box, char **command)
 {
 	char *shell[] = { (char *)(uintptr_t)t->shell, (char *)(uintptr_t)"-l", NULL };
 
-	if (setgroups(join->n_groups, join->groups) < 0 ||
-	    setresgid(join->gid, join->gid, join->gid) < 0 ||
-	    setresuid(join->uid, join->uid, join->uid) < 0) {
+	if (setresgid(box->gid, box->gid, box->gid) < 0 ||
+	    setresuid(box->uid, box->uid, box->uid) < 0) {
 		perror("nsbox: becoming the user");
 		_exit(NSBOX_EXIT_REFUSED);
 	}
-	set_environment(t, join);
+	set_environment(t, box->env);
 	if (chdir(t->home) < 0 && chdir("/") < 0)
 		_exit(NSBOX_EXIT_REFUSED);
 	if (command[0])
@@ -109,14 +111,14 @@ int nsbox_cli_run(int argc, char **argv)
 	if (nsbox_caller_place(&err) != NSBOX_PLACE_HOST ||
 	    nsbox_open(&open, t.uid, &opened, &err) != NSBOX_ENTERED)
 		return nsbox_cli_fail(NSBOX_EXIT_REFUSED, &err);
-	if (opened.join.notice[0])
-		(void)fprintf(stderr, "nsbox: %s.\n", opened.join.notice);
+	if (opened.said[0])
+		(void)fprintf(stderr, "nsbox: %s.\n", opened.said);
 	child = fork();
 	if (child < 0) {
 		(void)nsbox_error_set(&err, errno, "fork in the box");
 		return nsbox_cli_fail(NSBOX_EXIT_REFUSED, &err);
 	}
 	if (child == 0)
-		become_user(&t, &opened.join, command);
+		become_user(&t, &opened, command);
 	return wait_for(child);
 }

@@ -333,6 +333,7 @@ int nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf
 	const struct nsbox_filter *filter = nsbox_filter_for(&box->policy);
 
 	memset(ret, 0, sizeof(*ret));
+	ret->init = box->init;
 	memcpy(ret->ns_ino, box->ns_ino, sizeof(ret->ns_ino));
 	ret->caller_caps = CALLER_CAPS;
 	ret->bounding_caps = box->policy.caps;

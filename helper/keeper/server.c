@@ -287,21 +287,15 @@ static void dismiss(struct nsbox_server *s, bool begun_only, const struct nsbox_
 	for (size_t i = 0; i < s->n; i++) {
 		struct nsbox_session *session = &s->sessions[i];
 		struct nsbox_packet packet cleanup_packet = { .n_fds = 0 };
-		int r = 0;
 
 		if (session->stage == NSBOX_STAGE_CONNECTED && begun_only)
 			nsbox_session_end(s, session);
 		else if (session->stage == NSBOX_STAGE_CONNECTED ||
 			 session->stage == NSBOX_STAGE_MOVING)
 			nsbox_session_refuse(s, session, err);
-		/* A MOVED may still come before the FAILED. */
-		while (r == 0 && (session->stage == NSBOX_STAGE_REFUSED ||
-				  session->stage == NSBOX_STAGE_JOINING)) {
-			r = nsbox_msg_recv(session->sock, session->deadline_ms, &packet, NULL);
-			if (r == 0 && packet.msg.type != NSBOX_MSG_MOVED)
-				break;
-			nsbox_packet_drop(&packet);
-		}
+		/* His FAILED, or JOINED. */
+		if (session->stage == NSBOX_STAGE_REFUSED || session->stage == NSBOX_STAGE_JOINING)
+			(void)nsbox_msg_recv(session->sock, session->deadline_ms, &packet, NULL);
 	}
 }
 
@@ -351,7 +345,7 @@ static int build(struct nsbox_server *s, struct nsbox_session *session, struct n
 		r = nsbox_box_finish(&s->box, subject, nsbox_now_ms() + BUILD_TIMEOUT_MS, err);
 	if (r == 0)
 		r = nsbox_session_show_terminals(s, session, packet, err);
-	return r;
+	return r < 0 ? r : nsbox_session_send_join(s, session, err);
 }
 
 /* The box of the first OPEN: entered into the registry, made, served to its end. */

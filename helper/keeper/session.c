@@ -4,8 +4,11 @@
 #include "cleanup.h"
 #include "pidfd.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
+#include <syslog.h>
 #include <unistd.h>
 
 /* For a session that logind ends: to end by itself. */
@@ -137,22 +140,22 @@ static int join_existing(struct nsbox_server *s, struct nsbox_session *session,
 	if (r == 0)
 		r = nsbox_session_send_cgroups(s, session, err);
 	/* While the caller moves; and init is not asked in a frozen box. */
-	return r < 0 ? r : nsbox_session_show_terminals(s, session, packet, err);
+	if (r == 0)
+		r = nsbox_session_show_terminals(s, session, packet, err);
+	return r < 0 ? r : nsbox_session_send_join(s, session, err);
 }
 
-static void send_join(struct nsbox_server *s, struct nsbox_session *session,
-		      struct nsbox_error *err, int *ret)
+int nsbox_session_send_join(struct nsbox_server *s, struct nsbox_session *session,
+			    struct nsbox_error *err)
 {
 	struct nsbox_msg msg = { .type = NSBOX_MSG_JOIN };
+	int r = nsbox_box_fill_join(&s->box, session->leaf, &msg.u.join, err);
 
-	*ret = nsbox_cgroup_verify(&s->box.cgroup, session->leaf, session->pid, err);
-	if (*ret < 0)
-		return;
-	*ret = nsbox_box_fill_join(&s->box, session->leaf, &msg.u.join, err);
-	if (*ret == 0)
-		*ret = nsbox_msg_send(session->sock, &msg, &s->box.pidfd, 1, err);
-	if (*ret == 0)
+	if (r == 0)
+		r = nsbox_msg_send(session->sock, &msg, &s->box.pidfd, 1, err);
+	if (r == 0)
 		session->stage = NSBOX_STAGE_JOINING;
+	return r;
 }
 
 size_t nsbox_sessions_count(const struct nsbox_server *s)
@@ -224,7 +227,7 @@ void nsbox_session_check_logind(struct nsbox_session *session)
 		session->ending_ms = nsbox_now_ms() + ENDING_GRACE_MS;
 }
 
-/* The caller is in the box. */
+/* The caller is in the box, or may be. */
 static void enliven(struct nsbox_server *s, struct nsbox_session *session)
 {
 	session->stage = NSBOX_STAGE_LIVE;
@@ -238,6 +241,22 @@ static void enliven(struct nsbox_server *s, struct nsbox_session *session)
 	free(session->open);
 	session->open = NULL;
 	nsbox_session_check_logind(session);	/* it may have begun before we watched */
+}
+
+/*
+ * The caller says that it is in the box. Its write to cgroup.procs succeeded; but
+ * whoever is not in the cgroups all the same is under no limit, and does not stay.
+ */
+static void admit(struct nsbox_server *s, struct nsbox_session *session)
+{
+	struct nsbox_error err;
+
+	if (nsbox_cgroup_verify(&s->box.cgroup, session->leaf, session->pid, &err) < 0 &&
+	    nsbox_pidfd_alive(session->pidfd, NULL) == 1) {
+		syslog(LOG_ERR, "%s: a session is ended: %s", s->user, err.msg);
+		(void)pidfd_send_signal(session->pidfd, SIGKILL, NULL, 0);
+	}
+	enliven(s, session);
 }
 
 /*
@@ -276,14 +295,10 @@ static int handle(struct nsbox_server *s, struct nsbox_session *session,
 		s->ending = true;
 	} else if (session->stage == NSBOX_STAGE_CONNECTED && type == NSBOX_MSG_ELSEWHERE) {
 		r = make_way(s, session, err);
-	} else if (session->stage == NSBOX_STAGE_MOVING && type == NSBOX_MSG_MOVED) {
-		send_join(s, session, err, &r);
 	} else if (session->stage == NSBOX_STAGE_JOINING && type == NSBOX_MSG_JOINED) {
-		enliven(s, session);
+		admit(s, session);
 	} else if (type == NSBOX_MSG_FAILED) {
 		nsbox_session_end(s, session);
-	} else if (session->stage == NSBOX_STAGE_REFUSED && type == NSBOX_MSG_MOVED) {
-		;	/* said before it heard: its FAILED comes */
 	} else {
 		r = nsbox_error_say(err, EPROTO, "message %u is not due now", type);
 	}

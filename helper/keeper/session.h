@@ -94,6 +94,10 @@ int nsbox_session_know_caller(struct nsbox_session *session, struct nsbox_packet
 int nsbox_session_show_terminals(struct nsbox_server *s, struct nsbox_session *session,
 				 struct nsbox_packet *packet, struct nsbox_error *err);
 
+/* The last step: the caller gets the box, which is there. Returns as above. */
+int nsbox_session_send_join(struct nsbox_server *s, struct nsbox_session *session,
+			    struct nsbox_error *err);
+
 /* Those that the box must not end under: from OPEN to their end. */
 size_t nsbox_sessions_count(const struct nsbox_server *s);
 

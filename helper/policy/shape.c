@@ -34,7 +34,7 @@ static void print_line(FILE *to, const char *key, const char *value)
 		if ((unsigned char)*value < 0x20 || *value == 0x7f || *value == '\\')
 			(void)fprintf(to, "\\x%02x", (unsigned char)*value);
 		else
-			(void)fputc(*value, to);
+			(void)putc_unlocked(*value, to);	/* nobody else has it */
 	}
 	(void)fputc('\n', to);
 }

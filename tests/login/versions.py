@@ -45,7 +45,7 @@ def a_keeper_of_another_protocol_version_is_named_and_can_be_stopped(h):
     try:
         mark = h.log_mark()
         eq(h.ssh("alice", "true").code, 254, "exit code of a login")
-        h.wait_for_log(r"no box for alice: .*the other end speaks protocol version 1, this one 99: "
+        h.wait_for_log(r"no box for alice: .*the other end speaks protocol version 2, this one 99: "
                        "end the user's old box with nsbox stop", since=mark)
         answers(s)
         in_box(h.ssh("bob", LOOK).check().out)
