@@ -25,9 +25,9 @@ enum { FILE_SIZE_MAX = 4 * 1024 * 1024 };
 
 /*
  * What a box sees of the host's /etc. Copied files belong to box root, which
- * ssh wants of its configuration; init copies them, with no right but
- * everybody's, while the keeper binds what is too large to copy at each open: by
- * the data map, so that what only root may read there stays unreadable.
+ * ssh wants of its configuration, and are read with no right but everybody's;
+ * bound is what is too large to copy at each open: by the data map, so that
+ * what only root may read there stays unreadable.
  */
 enum treatment { COPY, COPY_DIR, BIND_FILE, BIND_DIR };
 
@@ -177,27 +177,30 @@ static int bind_dir(const struct nsbox_etc *e, int dir, const char *name, const 
 	return bind_fd(e, fd, to, false, p, err);
 }
 
-/* @e: the keeper's share; NULL: init's. */
+/* Where what is copied, and what is bound, is planned. */
+struct takers {
+	struct nsbox_plan *copies, *binds;
+};
+
 static int take_one(const struct nsbox_etc *e, int dir, const char *name, const char *to,
-		    enum treatment how, struct nsbox_plan *p, struct nsbox_error *err)
+		    enum treatment how, const struct takers *t, struct nsbox_error *err)
 {
 	switch (how) {
 	case COPY:
-		return e ? 0 : copy_file(dir, name, to, p, err);
+		return copy_file(dir, name, to, t->copies, err);
 	case COPY_DIR:
-		return e ? 0 : copy_dir(dir, name, to, p, err);
+		return copy_dir(dir, name, to, t->copies, err);
 	case BIND_FILE:
-		return e ? bind_file(e, dir, name, to, p, err) : 0;
+		return bind_file(e, dir, name, to, t->binds, err);
 	case BIND_DIR:
-		return e ? bind_dir(e, dir, name, to, p, err) : 0;
+		return bind_dir(e, dir, name, to, t->binds, err);
 	}
 	return -EINVAL;
 }
 
-static int take_listed(const struct nsbox_etc *e, int etc, struct nsbox_plan *p,
-		       struct nsbox_error *err)
+static int take_listed(const struct nsbox_etc *e, const struct takers *t, struct nsbox_error *err)
 {
-	int fd = openat(etc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(e->etc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	char to[300];
 	int r = 0;
@@ -211,29 +214,29 @@ static int take_listed(const struct nsbox_etc *e, int etc, struct nsbox_plan *p,
 			    fnmatch(from_host[i].pattern, entry->d_name, FNM_PERIOD) != 0)
 				continue;
 			(void)snprintf(to, sizeof(to), "/etc/%s", entry->d_name);
-			r = take_one(e, etc, entry->d_name, to, from_host[i].how, p, err);
+			r = take_one(e, e->etc, entry->d_name, to, from_host[i].how, t, err);
 			break;
 		}
 	}
 	return r;
 }
 
-static int take_subdirs(const struct nsbox_etc *e, int etc, struct nsbox_plan *p,
-			struct nsbox_error *err)
+static int take_subdirs(const struct nsbox_etc *e, const struct takers *t, struct nsbox_error *err)
 {
 	char to[300];
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < sizeof(from_subdir) / sizeof(from_subdir[0]); i++) {
-		cleanup_close int dir = openat(etc, from_subdir[i].dir,
+		cleanup_close int dir = openat(e->etc, from_subdir[i].dir,
 					       O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 		if (dir < 0)
 			continue;
 		(void)snprintf(to, sizeof(to), "/etc/%s/%s", from_subdir[i].dir,
 			       from_subdir[i].name);
-		nsbox_plan_parents(p, to);
-		r = take_one(e, dir, from_subdir[i].name, to, from_subdir[i].how, p, err);
+		/* Whatever it becomes: of a directory that exists already nothing is made. */
+		nsbox_plan_parents(t->copies, to);
+		r = take_one(e, dir, from_subdir[i].name, to, from_subdir[i].how, t, err);
 	}
 	return r;
 }
@@ -534,11 +537,7 @@ int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct 
 	int r;
 
 	nsbox_plan_dir(p, "/etc", 0755, 0, 0);
-	r = take_listed(e, e->etc, p, err);
-	if (r == 0)
-		r = take_subdirs(e, e->etc, p, err);
-	if (r == 0)
-		r = plan_databases(e, false, p, err);
+	r = plan_databases(e, false, p, err);
 	if (r == 0)
 		r = plan_names(e, p, err);
 	if (r < 0)
@@ -551,13 +550,15 @@ int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct 
 	return 0;
 }
 
-int nsbox_etc_plan_copies(int etc, struct nsbox_plan *p, struct nsbox_error *err)
+int nsbox_etc_plan_public(const struct nsbox_etc *e, struct nsbox_plan *copies,
+			  struct nsbox_plan *p, struct nsbox_error *err)
 {
+	const struct takers t = { .copies = copies, .binds = p };
 	int r;
 
-	nsbox_plan_dir(p, "/etc", 0755, 0, 0);
-	r = take_listed(NULL, etc, p, err);
-	return r < 0 ? r : take_subdirs(NULL, etc, p, err);
+	nsbox_plan_dir(copies, "/etc", 0755, 0, 0);
+	r = take_listed(e, &t, err);
+	return r < 0 ? r : take_subdirs(e, &t, err);
 }
 
 int nsbox_etc_plan_image(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)

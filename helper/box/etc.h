@@ -22,17 +22,18 @@ struct nsbox_etc {
 };
 
 /*
- * Plans the /etc of rootfs = host: what is generated, and what is bound. Runs on
- * the host, as root, reading only.
+ * Plans what is generated in the /etc of rootfs = host. Runs on the host, as root,
+ * reading only.
  */
 int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err);
 
 /*
- * Plans what is copied of the host's /etc (@etc). Runs in the box as box root,
- * who is nobody there, before the root is made: so what only the host's root
- * may read cannot come along.
+ * Plans what of the host's /etc is for everybody: what is copied in @copies, what
+ * is bound in @p. Runs on the host with the file system rights of nobody at all
+ * (setfsuid(2)): so what only root may read cannot be copied.
  */
-int nsbox_etc_plan_copies(int etc, struct nsbox_plan *p, struct nsbox_error *err);
+int nsbox_etc_plan_public(const struct nsbox_etc *e, struct nsbox_plan *copies,
+			  struct nsbox_plan *p, struct nsbox_error *err);
 
 /* Plans the files that lie over an image's /etc. Runs on the host, as root, reading only. */
 int nsbox_etc_plan_image(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err);

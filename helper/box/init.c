@@ -3,7 +3,6 @@
 #include "init.h"
 #include "cleanup.h"
 #include "deprivilege.h"
-#include "etc.h"
 #include "filter.h"
 #include "proto.h"
 #include "root.h"
@@ -138,30 +137,26 @@ static bool told_to_build(int sock)
 	return receive(sock, &in, NULL) == 0 && in.msg.type == NSBOX_MSG_BUILD;
 }
 
-/* While the keeper makes its parcel. */
-static int copy_etc(int etc, struct nsbox_error *err)
+/* A first parcel: the host's public files, while the keeper opens what the second one has. */
+static int take_copies(const struct nsbox_init *init, struct nsbox_error *err)
 {
-	struct nsbox_plan plan = NSBOX_PLAN_INIT;
-	int r = etc < 0 ? nsbox_error_set(err, errno, "open /etc") :
-			  nsbox_etc_plan_copies(etc, &plan, err);
+	struct nsbox_parcel parcel = NSBOX_PARCEL_INIT;
+	int r = nsbox_parcel_receive(init->sock, &parcel, err);
 
 	if (r == 0)
-		r = nsbox_plan_check(&plan, err);
-	if (r == 0)
-		r = nsbox_root_run(&plan, err);
-	nsbox_plan_drop(&plan);
+		r = nsbox_root_run(&parcel.content, err);
+	nsbox_parcel_drop(&parcel);
 	return r;
 }
 
 /* The root, and with the keeper's parcel all that is in it. */
 static int make_root(struct nsbox_init *init, struct nsbox_error *err)
 {
-	cleanup_close int etc = open("/etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct nsbox_parcel parcel = NSBOX_PARCEL_INIT;
 	int r = nsbox_root_begin(err);
 
 	if (r == 0 && strcmp(init->policy->rootfs, "host") == 0)
-		r = copy_etc(etc, err);
+		r = take_copies(init, err);
 	if (r == 0)
 		r = nsbox_parcel_receive(init->sock, &parcel, err);
 	init->content = &parcel.content;

@@ -248,13 +248,29 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 	return r;
 }
 
+/* First of all: init writes them while the rest is opened. */
+static int send_copies(struct nsbox_box *box, struct nsbox_error *err)
+{
+	struct nsbox_plan copies = NSBOX_PLAN_INIT, none = NSBOX_PLAN_INIT;
+	int r = nsbox_lend_public(&box->ids, &copies, &box->lent, err);
+
+	if (r == 0)
+		r = nsbox_parcel_send(box->sock, &copies, &none, err);
+	nsbox_plan_drop(&copies);
+	return r;
+}
+
 /* What the box gets of the host, sent to init as the plan of its root. */
 static int lend(struct nsbox_box *box, const struct nsbox_subject *subject,
 		struct nsbox_error *err)
 {
 	struct nsbox_lent *lent = &box->lent;
-	int r = nsbox_lend(subject, &box->policy, box->netns, &box->ids, lent, err);
+	int r = 0;
 
+	if (strcmp(box->policy.rootfs, "host") == 0)
+		r = send_copies(box, err);
+	if (r == 0)
+		r = nsbox_lend(subject, &box->policy, box->netns, &box->ids, lent, err);
 	if (r == 0)
 		r = shift_trees(box, err);
 	if (r == 0)

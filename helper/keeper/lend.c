@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -75,6 +76,27 @@ static int lend_usr_links(const struct lender *l, struct nsbox_error *err)
 		}
 	}
 	return r;
+}
+
+int nsbox_lend_public(const struct nsbox_ids *ids, struct nsbox_plan *copies,
+		      struct nsbox_lent *ret, struct nsbox_error *err)
+{
+	cleanup_close int etc = open("/etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	const struct nsbox_etc e = { .etc = etc, .data_userns = ret->data_userns };
+	int r;
+
+	if (etc < 0)
+		return nsbox_error_set(err, errno, "open /etc");
+	/* setfsuid(2): the capabilities that overrule permissions go, too, and come back. */
+	(void)setfsgid(ids->base);
+	(void)setfsuid(ids->base);
+	if ((uid_t)setfsuid((uid_t)-1) == ids->base)
+		r = nsbox_etc_plan_public(&e, copies, &ret->content, err);
+	else
+		r = nsbox_error_say(err, EPERM, "setfsuid %u has no effect", ids->base);
+	(void)setfsuid(0);
+	(void)setfsgid(0);
+	return r < 0 ? r : nsbox_plan_check(copies, err);
 }
 
 static int lend_host(const struct lender *l, struct nsbox_error *err)
