@@ -51,7 +51,7 @@ static bool is_listed(const char *list, const char *service)
 static int check_policy(const struct request *q)
 {
 	static const struct nsbox_subject nobody = {
-		.name = "", .uid = (uid_t)-2, .gid = (gid_t)-2, .home = "/", .shell = "/bin/sh",
+		.name = "", .uid = (uid_t)-2, .gid = (gid_t)-2, .home = "/nonexistent", .shell = "/bin/sh",
 	};
 	struct nsbox_policy *policy;
 	struct nsbox_decision d;

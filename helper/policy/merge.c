@@ -349,9 +349,11 @@ static int check_tmpfs(struct nsbox_draft *draft, struct nsbox_error *err)
 	return 0;
 }
 
-static int check_together(struct nsbox_draft *draft, struct nsbox_error *err)
+static int check_together(struct nsbox_draft *draft, const struct nsbox_subject *subject,
+			  struct nsbox_error *err)
 {
 	const struct nsbox_decision *d = &draft->d;
+	enum nsbox_key key = NSBOX_KEY_HOME;
 	struct nsbox_error why;
 
 	/*
@@ -377,6 +379,8 @@ static int check_together(struct nsbox_draft *draft, struct nsbox_error *err)
 				      "a time can have: write user");
 		return wrong_value(draft, NSBOX_KEY_SCOPE, &why, err);
 	}
+	if (nsbox_account_check(d, subject, &key, &why) < 0)
+		return wrong_value(draft, key, &why, err);
 	return check_tmpfs(draft, err);
 }
 
@@ -511,7 +515,7 @@ int nsbox_policy_decide(const struct nsbox_policy *policy, const struct nsbox_su
 	choose_action(&draft, service ? service : "");
 	r = expand_templates(&draft, subject, &why);
 	if (!r)
-		r = check_together(&draft, &why);
+		r = check_together(&draft, subject, &why);
 	if (!r)
 		r = check_network(policy, &draft, &why);
 	choose_log_only(&draft.d, r < 0 ? &why : NULL);

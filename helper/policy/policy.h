@@ -115,12 +115,18 @@ struct nsbox_origin {
 /* Takes slashes that say nothing, and parts that are ".", out of an absolute path: "/" becomes "". */
 void nsbox_path_make_plain(char *path);
 
+/* Is @path, a plain one, @top or something below it? */
+bool nsbox_path_is_in(const char *path, const char *top);
+
 /*
  * May something be put at @path, a plain one, in a box? Not where a box cannot be
  * a box without what is there. @mask: it is only to be hidden, which what the
  * kernel shows may be. Returns 0, or -EINVAL with the reason.
  */
 int nsbox_path_check_place(const char *path, bool mask, struct nsbox_error *err);
+
+/* May a box have a home at @home, as passwd(5) has it? Not where it would hide something. */
+int nsbox_home_check(const char *home, struct nsbox_error *err);
 
 /*
  * The lists. All paths are expanded, absolute and plain: no "..", no "." and no
