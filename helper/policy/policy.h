@@ -326,6 +326,10 @@ int nsbox_policy_decide(const struct nsbox_policy *policy, const struct nsbox_su
 			struct nsbox_decision *ret, struct nsbox_error *err);
 void nsbox_decision_free(struct nsbox_decision *decision);
 
+/* Would these arguments refuse everybody? Then negative, and the sentence that a login gets. */
+int nsbox_policy_check_arguments(const struct nsbox_policy *policy, const char *const *args,
+				 size_t n_args, struct nsbox_error *err);
+
 /*
  * Writes the canonical text of everything that shapes a box (all keys but
  * action, deny_message, services, deny_services, log_only and linger; uid,

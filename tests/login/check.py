@@ -422,6 +422,21 @@ def explain_json_has_every_key_with_its_origin(h):
 
 
 @test
+def explain_counts_the_arguments_of_the_service_s_line(h):
+    h.enable("su", "exempt_group=admins net=host hostname=%u-su")
+    try:
+        line = len(observe.read("/etc/pam.d/su").splitlines())
+        for service, net, hostname in (("su", "host", "alice-su"), ("sshd", "none", "alice")):
+            answer = explain(h, "alice", "--service", service)[1]
+            eq((answer["keys"]["net"]["value"], answer["keys"]["hostname"]["value"]), (net, hostname), service)
+            eq(h.run(["su", "alice", "-c", "hostname"]).check().out, "alice-su\n", "hostname through su")
+        eq(explain(h, "alice", "--service", "su")[1]["keys"]["net"]["from"],
+           {"file": "/etc/pam.d/su", "line": line, "section": "pam.d argument"}, "where net is from")
+    finally:
+        h.enable("su", "exempt_group=admins")
+
+
+@test
 def explain_json_of_odd_text_is_json(h):
     h.policy(POLICY + "[user alice]\ndeny_message = \"a\\b\" \u20ac /%h\naction = deny\n".replace('= "', "= x\""))
     code, answer = explain(h, "alice")
