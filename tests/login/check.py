@@ -283,6 +283,11 @@ def a_file_can_be_checked_before_it_counts(h):
 def a_policy_that_may_not_be_trusted_is_an_error(h):
     os.chmod(f"{ETC}/nsbox.conf", 0o666)
     contains(only(h)[1], "writable by everyone")
+    os.chmod(f"{ETC}/nsbox.conf", 0o644)
+    h.write(f"{ETC}/users.d/alice.conf", "hostname = a\n", 0o666)
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("error", None, None), "level, file and line of a user's file")
+    contains(message, f"{ETC}/users.d/alice.conf is writable by everyone")
     os.unlink(f"{ETC}/nsbox.conf")
     contains(only(h)[1], "is missing")
 
