@@ -64,7 +64,7 @@ KEEPER := $(SHARED) $(GUEST) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildc
 NET := pam_nsbox/error.c $(LIB) $(wildcard helper/net/*.c)
 # explain and doctor ask the kernel by the keeper's own code.
 ASKS := $(addprefix helper/box/,hierarchy.c idmap.c plan.c tree.c userns.c) \
-	$(addprefix helper/keeper/,idmapped.c image.c notes.c places.c)
+	$(addprefix helper/keeper/,device.c env.c idmapped.c image.c notes.c places.c)
 CLI := $(CLIENT) $(ASKS) $(wildcard helper/cli/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))

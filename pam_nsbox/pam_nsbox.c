@@ -24,7 +24,6 @@
 /* All else is hidden: every module of a stack shares one name space of symbols. */
 #define EXPORTED __attribute__((visibility("default")))
 
-#define EXEMPT "exempt_group="
 
 /* Fills @open from the PAM items. Returns 0 or a negative errno. */
 static int describe(pam_handle_t *pamh, const char *user, int argc, const char **argv,
@@ -64,7 +63,7 @@ static int describe(pam_handle_t *pamh, const char *user, int argc, const char *
 	for (int i = 0; i < argc; i++) {
 		size_t size = strlen(argv[i]) + 1;
 
-		if (strncmp(argv[i], EXEMPT, strlen(EXEMPT)) == 0)
+		if (strncmp(argv[i], NSBOX_EXEMPT_ARG, strlen(NSBOX_EXEMPT_ARG)) == 0)
 			continue;
 		if (used + size >= sizeof(open->args))
 			return nsbox_error_say(err, E2BIG, "the arguments on the pam.d line are "
@@ -82,9 +81,9 @@ static bool is_exempt(pam_handle_t *pamh, const struct passwd *pw, int argc, con
 	if (pw->pw_uid == 0)
 		return true;
 	for (int i = 0; i < argc; i++) {
-		const char *group = argv[i] + strlen(EXEMPT);
+		const char *group = argv[i] + strlen(NSBOX_EXEMPT_ARG);
 
-		if (strncmp(argv[i], EXEMPT, strlen(EXEMPT)) != 0)
+		if (strncmp(argv[i], NSBOX_EXEMPT_ARG, strlen(NSBOX_EXEMPT_ARG)) != 0)
 			continue;
 		if (pam_modutil_user_in_group_nam_nam(pamh, pw->pw_name, group))
 			return true;

@@ -172,10 +172,11 @@ static bool ask(struct nsbox_check *c, const struct nsbox_subject *subject, stru
 		find_boxed(c, subject, ret);
 		return true;
 	}
-	/* "FILE:LINE: ..." as the login says it; the file's own errors are all known. */
+	/* "FILE:LINE: ..." as the login says it; the files' own errors are all known. */
 	colon = strstr(err.msg, ": ");
-	for (size_t i = 0; colon && i < c->n_findings; i++)
-		if (!strcmp(c->findings[i].text, colon + 2))
+	for (size_t i = 0; i < c->n_findings; i++)
+		if (!strcmp(c->findings[i].text, err.msg) ||
+		    (colon && !strcmp(c->findings[i].text, colon + 2)))
 			return false;
 	end = colon;
 	while (end && end > err.msg && end[-1] >= '0' && end[-1] <= '9')

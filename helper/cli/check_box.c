@@ -2,8 +2,13 @@
 /* nsbox check: images, roots that can be written, ids. See check.h. */
 #include "check.h"
 #include "cleanup.h"
+#include "device.h"
+#include "env.h"
+#include "identity.h"
 #include "image.h"
 #include "internal.h"
+#include "places.h"
+#include "tree.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -116,6 +121,137 @@ void nsbox_check_limits(struct nsbox_check *c)
 	}
 }
 
+/* --- what is put into the box ---------------------------------------------- */
+
+/* A check, and the decision that it is about. */
+struct about {
+	struct nsbox_check *c;
+	const struct nsbox_decision *d;
+};
+
+static void place_is_wrong(enum nsbox_key key, const char *why, void *data)
+{
+	const struct about *about = data;
+
+	ERROR(about->c, &about->d->origin[key], "%s", why);
+}
+
+/* What the keeper would say of the machine's part in it. Only root can look everywhere. */
+static void check_machine(struct nsbox_check *c, const struct nsbox_subject *subject,
+			  const struct nsbox_decision *d)
+{
+	struct about about = { .c = c, .d = d };
+	struct nsbox_error err;
+
+	(void)nsbox_places_check(d, subject, place_is_wrong, &about);
+	for (size_t i = 0; i < d->n_device; i++)
+		if (nsbox_device_check(d->device[i], &err) < 0)
+			ERROR(c, &d->origin[NSBOX_KEY_DEVICE], "%s", err.msg);
+}
+
+/* Does the root of the box have what is at @path from the host, or from the image? */
+static bool is_known_place(const struct nsbox_decision *d, const char *path)
+{
+	static const char *const of_host[] = {
+		"/usr", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/var/run",
+		"/var/lock",
+	};
+	bool known = strcmp(d->rootfs, "host") != 0;
+
+	for (size_t i = 0; !known && i < sizeof(of_host) / sizeof(of_host[0]); i++)
+		known = nsbox_path_is_in(path, of_host[i]);
+	/* Something else that the policy puts there is on the way to it. */
+	for (size_t i = 0; known && i < d->n_bind; i++)
+		known = path == d->bind[i].dst || !nsbox_path_is_in(path, d->bind[i].dst);
+	for (size_t i = 0; known && i < d->n_tmpfs; i++)
+		known = path == d->tmpfs[i].dst || !nsbox_path_is_in(path, d->tmpfs[i].dst);
+	return known;
+}
+
+/* As init will look for it (place.c). @type: S_IFDIR or S_IFREG, 0: as it comes (a mask). */
+static void check_place(struct nsbox_check *c, const struct nsbox_decision *d, int root,
+			enum nsbox_key key, const char *path, mode_t type)
+{
+	const struct open_how how = {
+		.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS,
+	};
+	const struct nsbox_origin *where = &d->origin[key];
+	cleanup_close int fd = -EBADF;
+	struct stat st;
+
+	if (!is_known_place(d, path))
+		return;
+	fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	if (fd < 0 && errno == ELOOP)
+		ERROR(c, where, "%.100s is not a place in the box: on the way there is a symlink, which "
+		      "is not followed: write where it leads to", path);
+	else if (fd < 0 && errno == ENOENT && type && strcmp(d->rootfs, "host") == 0)
+		ERROR(c, where, "%.100s is not there and cannot be made in the box, which has that of "
+		      "the host: make it there, or write another place", path);
+	else if (fd >= 0 && type && fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) != (type == S_IFDIR))
+		ERROR(c, where, "%.100s: a file cannot be bound over a directory, nor a directory over "
+		      "a file", path);
+}
+
+/* bind, tmpfs and mask: can they be put where they are to be? */
+static void check_places(struct nsbox_check *c, const struct nsbox_decision *d)
+{
+	cleanup_close int host = open("/", O_PATH | O_CLOEXEC);
+	int root = strcmp(d->rootfs, "host") == 0 ? host : c->image;
+	struct stat st;
+
+	if (root < 0)
+		return;
+	for (size_t i = 0; i < d->n_bind; i++)
+		if (stat(d->bind[i].src, &st) == 0)
+			check_place(c, d, root, NSBOX_KEY_BIND, d->bind[i].dst,
+				    S_ISDIR(st.st_mode) ? S_IFDIR : S_IFREG);
+	for (size_t i = 0; i < d->n_tmpfs; i++)
+		check_place(c, d, root, NSBOX_KEY_TMPFS, d->tmpfs[i].dst, S_IFDIR);
+	for (size_t i = 0; i < d->n_mask; i++)
+		check_place(c, d, root, NSBOX_KEY_MASK, d->mask[i], 0);
+}
+
+static void check_env(struct nsbox_check *c, const struct nsbox_subject *subject,
+		      const struct nsbox_decision *d)
+{
+	char env[NSBOX_ENV_MAX] = "";
+	struct nsbox_error err;
+
+	if (nsbox_env_fill(d, subject->uid, env, &err) < 0)
+		ERROR(c, &d->origin[NSBOX_KEY_ENV], "%s", err.msg);
+}
+
+/* net = join: the other's box, which has to be one, or what ip netns made. */
+static void check_joined(struct nsbox_check *c, const struct nsbox_decision *d)
+{
+	const struct nsbox_origin *where = &d->origin[NSBOX_KEY_NET];
+	struct nsbox_identity id cleanup_identity = { .alias = NULL };
+	struct nsbox_decision theirs = { .arena = NULL };
+	struct nsbox_error err;
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "/run/netns/%s", d->net_name);
+	if (d->net == NSBOX_NET_JOIN_PATH && access(path, F_OK) < 0)
+		ERROR(c, where, "there is no network namespace %s: make it with ip netns add %s", path,
+		      d->net_name);
+	if (d->net != NSBOX_NET_JOIN_USER)
+		return;
+	if (nsbox_identity_get(d->net_name, &id, &err) < 0 || id.subject.uid == 0) {
+		ERROR(c, where, "net = join:%.60s: there is no such user", d->net_name);
+		return;
+	}
+	/* What is wrong with the other's own policy is said where that is. */
+	if (nsbox_policy_decide(c->policy, &id.subject, "nsbox-run", NULL, 0, &theirs, &err) < 0)
+		return;
+	if (theirs.net == NSBOX_NET_HOST)
+		ERROR(c, where, "net = join:%.60s: that user's box has the host's network; write "
+		      "net = host if that is meant", d->net_name);
+	nsbox_decision_free(&theirs);
+}
+
+/* --- the box --------------------------------------------------------------- */
+
 void nsbox_check_box(struct nsbox_check *c, const struct nsbox_subject *subject,
 		     const struct nsbox_decision *d, bool is_real)
 {
@@ -127,6 +263,18 @@ void nsbox_check_box(struct nsbox_check *c, const struct nsbox_subject *subject,
 	check_writable(c, d);
 	if (strcmp(d->rootfs, "host") != 0 && (is_real || !strstr(d->rootfs, subject->name)))
 		check_image(c, subject, d);
+	check_joined(c, d);
+	if (!is_real)
+		return;
+	check_env(c, subject, d);
+	if (d->disk_max != NSBOX_LIMIT_NONE && d->rootfs_mode != NSBOX_ROOTFS_RO &&
+	    subject->uid >= 0x80000000U)
+		ERROR(c, &d->origin[NSBOX_KEY_DISK_MAX], "disk_max is not for uid %u: uids from "
+		      "2147483648 up have no project id of their own", subject->uid);
+	if (geteuid() != 0)
+		return;
+	check_machine(c, subject, d);
+	check_places(c, d);
 }
 
 /* --- ids ------------------------------------------------------------------- */

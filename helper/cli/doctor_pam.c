@@ -4,6 +4,7 @@
 #include "cleanup.h"
 #include "enabled.h"
 #include "install.h"
+#include "pamargs.h"
 #include "pamd.h"
 
 #include <fcntl.h>
@@ -115,6 +116,21 @@ static bool check_named_module(struct nsbox_doctor *d, const char *service,
 	return false;
 }
 
+/* What every login through this line is refused for is said before one is. */
+static void check_arguments(struct nsbox_doctor *d, const char *service,
+			    const struct nsbox_pam_rule *ours)
+{
+	struct nsbox_error err;
+	int r = nsbox_pam_arguments_check(nsbox_pam_arguments_of(ours), &err);
+
+	if (r == 0)
+		return;
+	nsbox_find(d, r == -ENOENT ? NSBOX_WARNING : NSBOX_ERROR, "pam.arguments", "%s:%u: %s%s",
+		   ours->file, ours->line, err.msg,
+		   r == -ENOENT ? "" : ": until then nobody gets in but root and who is exempt");
+	nsbox_find_fix(d, "nsbox enable %s ARGUMENT..., with those that are meant", service);
+}
+
 static void check_enabled(struct nsbox_doctor *d, const char *service,
 			  const struct nsbox_pam_stack *stack)
 {
@@ -126,6 +142,7 @@ static void check_enabled(struct nsbox_doctor *d, const char *service,
 	d->enabled = true;
 	if (!check_named_module(d, service, ours))
 		return;
+	check_arguments(d, service, ours);
 	if (ours->control.open || ours->quiet) {
 		nsbox_find(d, NSBOX_ERROR, "pam.control", "%s:%u: with this control a session that has "
 			   "no box goes on outside", ours->file, ours->line);

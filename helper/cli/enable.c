@@ -8,6 +8,7 @@
 #include "cleanup.h"
 #include "enabled.h"
 #include "install.h"
+#include "pamargs.h"
 #include "pamd.h"
 #include "pamedit.h"
 #include "policy.h"
@@ -24,6 +25,7 @@ struct request {
 	const char *service, *module;
 	const char *args;	/* NULL: those that are there, or none */
 	bool deny;		/* for a service that the policy denies */
+	bool again;		/* a line that was there and was taken */
 	struct nsbox_error *err;
 };
 
@@ -51,7 +53,7 @@ static bool is_listed(const char *list, const char *service)
 static int check_policy(const struct request *q)
 {
 	static const struct nsbox_subject nobody = {
-		.name = "", .uid = (uid_t)-2, .gid = (gid_t)-2, .home = "/", .shell = "/bin/sh",
+		.name = "", .uid = (uid_t)-2, .gid = (gid_t)-2, .home = "/nonexistent", .shell = "/bin/sh",
 	};
 	struct nsbox_policy *policy;
 	struct nsbox_decision d;
@@ -167,8 +169,11 @@ static int write_enabled(const struct request *q, const struct nsbox_pam_edit *e
 {
 	cleanup_free char *text = NULL;
 	size_t len;
-	int r = nsbox_pam_edit_with(edit, q->module, args, &text, &len, q->err);
+	/* What comes back after an upgrade was there before, and without it nobody is boxed. */
+	int r = q->again ? 0 : nsbox_pam_arguments_check(args, q->err);
 
+	if (r == 0)
+		r = nsbox_pam_edit_with(edit, q->module, args, &text, &len, q->err);
 	if (r == 0)
 		r = check_stack(q, text, len);
 	if (r == 0)
@@ -278,7 +283,8 @@ static int again(const char *service, const char *args, struct timespec written,
 {
 	struct nsbox_pam_stack cleanup_pam_stack stack = { .n = 0 };
 	struct nsbox_error err;
-	struct request q = { .service = service, .args = args, .deny = true, .err = &err };
+	struct request q = { .service = service, .args = args, .deny = true, .again = true,
+			     .err = &err };
 	int *status = data;
 
 	if (nsbox_pam_stack_read(service, NULL, &stack, &err) == 0 && nsbox_pam_stack_ours(&stack))

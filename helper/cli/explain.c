@@ -17,6 +17,7 @@
 #include "idmapped.h"
 #include "identity.h"
 #include "json.h"
+#include "pamargs.h"
 #include "policy.h"
 
 #include <errno.h>
@@ -179,22 +180,49 @@ static int refused(const char *user, const char *service, bool as_json,
 	return nsbox_cli_fail(NSBOX_EXIT_FAILED, err);
 }
 
+/* Where the arguments stand; NULL if the service has no line of ours, or cannot be read. */
+static const struct nsbox_pam_rule *find_rule(const char *service, struct nsbox_pam_stack *stack)
+{
+	if (!nsbox_pam_is_service(service) || nsbox_pam_stack_read(service, NULL, stack, NULL) < 0)
+		return NULL;
+	return nsbox_pam_stack_ours(stack);
+}
+
+/* The policy knows only that it was an argument. */
+static void show_rule(const struct nsbox_pam_rule *rule, struct nsbox_decision *d)
+{
+	for (int key = 0; key < NSBOX_KEY_COUNT; key++) {
+		struct nsbox_origin *o = &d->origin[key];
+
+		if (o->file && strcmp(o->file, "pam.d") == 0) {
+			o->file = rule->file;
+			o->line = rule->line;
+		}
+	}
+}
+
 static int explain(const char *user, const char *service, bool as_json)
 {
 	struct nsbox_identity id cleanup_identity = { .alias = NULL };
 	struct machine machine = { .why = "" };
 	struct nsbox_policy *policy;
+	struct nsbox_pam_stack cleanup_pam_stack stack = { .n = 0 };
+	const struct nsbox_pam_rule *rule = find_rule(service, &stack);
+	struct nsbox_pam_arguments args;
 	struct nsbox_decision d;
 	struct nsbox_error err;
 	int r;
 
+	nsbox_pam_arguments_split(rule ? nsbox_pam_arguments_of(rule) : "", &args);
 	if (nsbox_identity_get(user, &id, &err) < 0 ||
 	    nsbox_policy_load(NSBOX_POLICY_DIR, &id.subject, &policy, &err) < 0)
 		return refused(user, service, as_json, &err);
-	r = nsbox_policy_decide(policy, &id.subject, service, NULL, 0, &d, &err);
+	r = nsbox_policy_decide(policy, &id.subject, service, args.policy, args.n_policy, &d, &err);
 	nsbox_policy_free(policy);
 	if (r < 0)
 		return refused(user, service, as_json, &err);
+	if (rule)
+		show_rule(rule, &d);
 	ask_machine(&id.subject, &d, &machine);
 	(as_json ? json_decision : print_decision)(&id.subject, service, &d, &machine);
 	nsbox_notes_drop(&machine.idmapped.notes);

@@ -87,10 +87,12 @@ void nsbox_accounting_login(struct nsbox_accounting *ret, const struct nsbox_msg
 	struct utmpx u;
 
 	ret->line[0] = '\0';
-	if (!is_login(open, pid))
+	if (is_login(open, pid))
+		name_line(open, pid, ret->line, sizeof(ret->line));
+	nsbox_wtmpdb_login(&ret->wtmpdb, open, ret->line);
+	if (!ret->line[0])
 		return;
 	ret->pid = pid;
-	name_line(open, pid, ret->line, sizeof(ret->line));
 	make_id(pid, ret->id);
 	u = describe(ret, USER_PROCESS);
 	(void)strncpy(u.ut_user, open->user, sizeof(u.ut_user) - 1);
@@ -100,10 +102,11 @@ void nsbox_accounting_login(struct nsbox_accounting *ret, const struct nsbox_msg
 	write_lastlog(&u, uid);
 }
 
-void nsbox_accounting_logout(struct nsbox_accounting *record)
+void nsbox_accounting_logout(struct nsbox_accounting *record, const char *user)
 {
 	struct utmpx u;
 
+	nsbox_wtmpdb_logout(&record->wtmpdb, user);
 	if (!record->line[0])
 		return;
 	u = describe(record, DEAD_PROCESS);

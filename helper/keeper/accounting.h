@@ -7,6 +7,7 @@
 #define NSBOX_ACCOUNTING_H
 
 #include "proto.h"
+#include "wtmpdb.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,18 +18,19 @@ struct nsbox_accounting {
 	char line[__UT_LINESIZE + 1];
 	char id[sizeof(((struct utmpx *)NULL)->ut_id)];
 	int pid;
+	struct nsbox_wtmpdb wtmpdb;
 };
 
 /*
  * Records the login of process @pid as @open describes it in utmp, wtmp and
- * lastlog (utmp(5)); a file that the host does not have is not made. Only what
+ * lastlog (utmp(5)), and in wtmpdb(8); a file that the host does not have is not made. Only what
  * is a login: from a remote host, or the leader of a session on a terminal;
  * su, sudo and cron are not. Runs in the keeper, as root.
  */
 void nsbox_accounting_login(struct nsbox_accounting *ret, const struct nsbox_msg_open *open,
 			    uid_t uid, int pid);
 
-/* Records its end. Idempotent. */
-void nsbox_accounting_logout(struct nsbox_accounting *record);
+/* Records its end; @user is whose it is. Idempotent. */
+void nsbox_accounting_logout(struct nsbox_accounting *record, const char *user);
 
 #endif

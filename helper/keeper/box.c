@@ -2,6 +2,7 @@
 /* Making a box and taking it down: see box.h. */
 #include "box.h"
 #include "cleanup.h"
+#include "env.h"
 #include "defence.h"
 #include "filter.h"
 #include "init.h"
@@ -208,14 +209,10 @@ static int take_upper(struct nsbox_box *box, struct nsbox_error *err)
 }
 
 /* The network namespace that is not the box's own, before anything is made that needs it. */
-static int find_netns(struct nsbox_box *box, const struct nsbox_subject *subject,
-		      struct nsbox_error *err)
+static int find_netns(struct nsbox_box *box, struct nsbox_error *err)
 {
 	const struct nsbox_decision *policy = &box->policy;
 
-	if (policy->net == NSBOX_NET_JOIN_USER && strcmp(policy->net_name, subject->name) == 0)
-		return nsbox_error_say(err, EINVAL, "net = join:%.60s: that is the user himself",
-				       subject->name);
 	if (policy->net == NSBOX_NET_JOIN_USER)
 		box->netns = nsbox_guest_enter(&box->guest, policy->net_name, err);
 	else if (policy->net == NSBOX_NET_JOIN_PATH)
@@ -232,7 +229,7 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 
 	box->uid = subject->uid;
 	box->gid = subject->gid;
-	r = find_netns(box, subject, err);
+	r = find_netns(box, err);
 	if (r == 0)
 		r = nsbox_registry_take_block(&box->record, &box->policy, unknown_block, err);
 	if (r == 0)
@@ -325,24 +322,6 @@ int nsbox_box_finish(struct nsbox_box *box, const struct nsbox_subject *subject,
 	return r < 0 ? r : read_namespaces(box, err);
 }
 
-/* The session's environment, NUL after each; an empty string ends it. */
-static int fill_env(const struct nsbox_box *box, char env[NSBOX_ENV_MAX], struct nsbox_error *err)
-{
-	size_t used = (size_t)snprintf(env, NSBOX_ENV_MAX, "XDG_RUNTIME_DIR=/run/user/%u",
-				       box->uid) + 1;
-
-	for (size_t i = 0; i < box->policy.n_env; i++) {
-		size_t len = strlen(box->policy.env[i]) + 1;
-
-		if (used + len >= NSBOX_ENV_MAX)
-			return nsbox_error_say(err, E2BIG, "the policy's env is longer than %d bytes",
-					       NSBOX_ENV_MAX);
-		memcpy(env + used, box->policy.env[i], len);
-		used += len;
-	}
-	return 0;
-}
-
 int nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf,
 			struct nsbox_msg_join *ret, struct nsbox_error *err)
 {
@@ -367,7 +346,7 @@ int nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf
 	ret->n_insns = (uint32_t)filter->len;
 	memcpy(ret->insns, filter->insns, filter->len * sizeof(ret->insns[0]));
 	(void)snprintf(ret->notice, sizeof(ret->notice), "%s", box->notice);
-	return fill_env(box, ret->env, err);
+	return nsbox_env_fill(&box->policy, box->uid, ret->env, err);
 }
 
 /*

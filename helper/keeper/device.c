@@ -208,31 +208,41 @@ static int make_node(const struct devices *d, const char *name, const struct sta
 	return r;
 }
 
+/* What @path is, if a box may have it: 1; 0 if it is a directory that a pattern has met. */
+static int look_up(const char *path, bool literal, struct stat *st, struct nsbox_error *err)
+{
+	cleanup_close int fd = nsbox_open_trusted(path, err);
+	const char *why;
+
+	if (fd < 0 || fstat(fd, st) < 0)
+		return nsbox_error_wrap(err, "device");
+	if (S_ISDIR(st->st_mode) && !literal)
+		return 0;
+	if (S_ISDIR(st->st_mode))
+		return nsbox_error_say(err, EISDIR, "device: %.80s is a directory: write %.80s/*",
+				       path, path);
+	if (!S_ISCHR(st->st_mode) && !S_ISBLK(st->st_mode))
+		return nsbox_error_say(err, EINVAL, "device: %.80s is no device", path);
+	why = S_ISBLK(st->st_mode) ? of_disks : refuse_device(st->st_rdev);
+	if (why)
+		return nsbox_error_say(err, EPERM, "device: %.80s is not lent to a box: %s", path,
+				       why);
+	return 1;
+}
+
 /* One device of the host, at the same name in the box. */
 static int lend_device(const struct devices *d, const char *path, bool literal,
 		       struct nsbox_error *err)
 {
-	const char *name = path + strlen("/dev/"), *why;
-	cleanup_close int fd = -EBADF;
+	const char *name = path + strlen("/dev/");
 	struct stat st;
 	int r;
 
 	if (fstatat(d->dev, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0;	/* every box has it */
-	fd = nsbox_open_trusted(path, err);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return nsbox_error_wrap(err, "device");
-	if (S_ISDIR(st.st_mode) && !literal)
-		return 0;
-	if (S_ISDIR(st.st_mode))
-		return nsbox_error_say(err, EISDIR, "device: %.80s is a directory: write %.80s/*",
-				       path, path);
-	if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
-		return nsbox_error_say(err, EINVAL, "device: %.80s is no device", path);
-	why = S_ISBLK(st.st_mode) ? of_disks : refuse_device(st.st_rdev);
-	if (why)
-		return nsbox_error_say(err, EPERM, "device: %.80s is not lent to a box: %s", path,
-				       why);
+	r = look_up(path, literal, &st, err);
+	if (r <= 0)
+		return r;
 	if (!may_open(d->subject, &st)) {
 		nsbox_note(d->notes, "device: %.200s is left out, since the user may not open it on "
 			   "the host either", path);
@@ -269,4 +279,34 @@ int nsbox_devices_make(int dev, const struct nsbox_decision *policy,
 	for (size_t i = 0; r == 0 && i < policy->n_device; i++)
 		r = lend_matches(&d, policy->device[i], err);
 	return r;
+}
+
+/* What a box's /dev has before any of the policy's devices come into it: lend_dev() in lend.c. */
+static bool is_in_every_box(const char *path)
+{
+	static const char *const names[] = {
+		"null", "zero", "full", "random", "urandom", "tty", "pts", "shm", "mqueue", "ptmx",
+		"fd", "stdin", "stdout", "stderr",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(path + strlen("/dev/"), names[i]) == 0)
+			return true;
+	return false;
+}
+
+int nsbox_device_check(const char *pattern, struct nsbox_error *err)
+{
+	struct stat st;
+	glob_t found;
+	int r = 0;
+
+	if (glob(pattern, 0, NULL, &found) != 0)
+		return 0;
+	for (size_t i = 0; r >= 0 && i < found.gl_pathc; i++)
+		if (!is_in_every_box(found.gl_pathv[i]))
+			r = look_up(found.gl_pathv[i], strcmp(found.gl_pathv[i], pattern) == 0, &st,
+				    err);
+	globfree(&found);
+	return r < 0 ? r : 0;
 }

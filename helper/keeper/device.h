@@ -20,4 +20,7 @@ int nsbox_devices_make(int dev, const struct nsbox_decision *policy,
 		       const struct nsbox_subject *subject, const struct nsbox_ids *ids,
 		       struct nsbox_notes *notes, struct nsbox_error *err);
 
+/* Would @pattern refuse every box on this machine? Then negative, with the reason. For nsbox check. */
+int nsbox_device_check(const char *pattern, struct nsbox_error *err);
+
 #endif

@@ -27,13 +27,6 @@ unsigned int nsbox_places_inodes(uint64_t size)
 	return n < INODES_MIN ? INODES_MIN : n > UINT32_MAX ? UINT32_MAX : (unsigned int)n;
 }
 
-static bool is_at_or_below(const char *path, const char *top)
-{
-	size_t len = strlen(top);
-
-	return strncmp(path, top, len) == 0 && (path[len] == '\0' || path[len] == '/');
-}
-
 /* File systems that show the host's kernel and not its disks. */
 static bool is_of_kernel(int fd)
 {
@@ -56,8 +49,6 @@ static bool is_of_kernel(int fd)
 static int check_source(const struct nsbox_bind *bind, int fd, const struct stat *st,
 			struct nsbox_error *err)
 {
-	if (is_at_or_below(bind->src, "/run/nsbox") || is_at_or_below(bind->src, "/var/lib/nsbox"))
-		return nsbox_error_say(err, EPERM, "bind: %.80s is nsbox's own", bind->src);
 	if (S_ISBLK(st->st_mode) || S_ISCHR(st->st_mode))
 		return nsbox_error_say(err, EINVAL, "bind: %.80s is a device, which device = lends",
 				       bind->src);
@@ -110,27 +101,40 @@ static void plan_place(const struct nsbox_places *p, struct nsbox_plan *mounts, 
 	mark_place(p, mounts, before);
 }
 
+/* A bind's source, as O_PATH, if it may be lent. -ENOENT: it is not there and is left out. */
+static int open_bind(const struct nsbox_bind *bind, struct stat *st, struct nsbox_error *err)
+{
+	cleanup_close int fd = nsbox_open_trusted(bind->src, err);
+	int r;
+
+	if (fd < 0 && bind->optional && (fd == -ENOENT || fd == -ENOTDIR))
+		return -ENOENT;
+	if (fd < 0) {
+		(void)nsbox_error_wrap(err, "bind");
+		return -EINVAL;
+	}
+	if (fstat(fd, st) < 0)
+		return nsbox_error_set(err, errno, "bind: %.80s", bind->src);
+	r = check_source(bind, fd, st, err);
+	return r < 0 ? r : take_fd(&fd);
+}
+
 /* Clones and maps one source. Returns 0, WANTS_KEEP, or a negative errno. */
 static int lend_bind(struct nsbox_places *p, const struct nsbox_bind *bind,
 		     struct nsbox_plan *mounts, struct nsbox_error *err)
 {
-	cleanup_close int fd = nsbox_open_trusted(bind->src, err), tree = -EBADF;
+	struct stat st;
+	cleanup_close int fd = open_bind(bind, &st, err), tree = -EBADF;
 	uint64_t attrs = OF_USERS | (bind->ro ? MOUNT_ATTR_RDONLY : 0) |
 			 (bind->noexec ? MOUNT_ATTR_NOEXEC : 0);
-	struct stat st;
 	int r;
 
-	if (fd < 0 && bind->optional && (fd == -ENOENT || fd == -ENOTDIR)) {
+	if (fd == -ENOENT) {
 		nsbox_note(p->notes, "bind: %.200s is not there and left out", bind->src);
 		return 0;
 	}
 	if (fd < 0)
-		return nsbox_error_wrap(err, "bind");
-	if (fstat(fd, &st) < 0)
-		return nsbox_error_set(err, errno, "bind: %.80s", bind->src);
-	r = check_source(bind, fd, &st, err);
-	if (r < 0)
-		return r;
+		return fd;
 	nsbox_note_source(p->notes, fd);
 	tree = nsbox_tree_clone(fd, false, attrs, err);
 	if (tree < 0)
@@ -157,16 +161,8 @@ static int lend_binds(struct nsbox_places *p, struct nsbox_plan *mounts,
 	const struct nsbox_decision *policy = p->policy;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < policy->n_bind; i++) {
-		const struct nsbox_bind *bind = &policy->bind[i];
-
-		if (policy->home != NSBOX_HOME_NONE &&
-		    strcmp(bind->dst, p->subject->home) == 0)
-			r = nsbox_error_say(err, EINVAL, "bind: the home is at %.80s: write home = "
-					    "%.80s instead", bind->dst, bind->src);
-		if (r == 0)
-			r = lend_bind(p, bind, mounts, err);
-	}
+	for (size_t i = 0; r == 0 && i < policy->n_bind; i++)
+		r = lend_bind(p, &policy->bind[i], mounts, err);
 	return r;
 }
 
@@ -179,64 +175,22 @@ static void plan_tmpfs(const struct nsbox_places *p, struct nsbox_plan *mounts, 
 	mark_place(p, mounts, before);
 }
 
-static int plan_rest(const struct nsbox_places *p, struct nsbox_plan *mounts,
-		     struct nsbox_error *err)
+static void plan_rest(const struct nsbox_places *p, struct nsbox_plan *mounts)
 {
 	const struct nsbox_decision *policy = p->policy;
-	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < policy->n_tmpfs; i++) {
-		if (strcmp(policy->tmpfs[i].dst, p->subject->home) == 0)
-			r = nsbox_error_say(err, EINVAL, "tmpfs: the home is at %.80s: write home = "
-					    "tmpfs instead", p->subject->home);
-		if (r == 0)
-			plan_tmpfs(p, mounts, policy->tmpfs[i].dst, 0755, policy->tmpfs[i].size);
-	}
+	for (size_t i = 0; i < policy->n_tmpfs; i++)
+		plan_tmpfs(p, mounts, policy->tmpfs[i].dst, 0755, policy->tmpfs[i].size);
 	/* Whatever was put where: what lies in another is mounted after it. */
 	nsbox_plan_sort(mounts);
-	for (size_t i = 0; r == 0 && i < policy->n_mask; i++)
+	for (size_t i = 0; i < policy->n_mask; i++)
 		nsbox_plan_mask(mounts, policy->mask[i]);
-	return r;
 }
 
 /* ------------------------------------------------------------------ the home */
 
-static bool is_system_directory(const char *path)
-{
-	static const char *const names[] = {
-		"", "/usr", "/etc", "/proc", "/sys", "/dev", "/run", "/tmp", "/bin", "/lib",
-	};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(path, names[i]) == 0)
-			return true;
-	return false;
-}
-
-/* The home's place must be one where it hides nothing. */
-static int check_home(const char *home, struct nsbox_error *err)
-{
-	char path[PATH_MAX];
-
-	if (strlen(home) >= sizeof(path))
-		return nsbox_error_set(err, ENAMETOOLONG, "the home directory");
-	if (home[0] != '/')
-		return nsbox_error_say(err, EINVAL, "the home directory: %.80s is not an absolute "
-				       "path", home);
-	if (strstr(home, "/../") || strstr(home, "/./"))
-		return nsbox_error_say(err, EINVAL, "the home directory %.100s is not a plain path",
-				       home);
-	strcpy(path, home);
-	nsbox_path_make_plain(path);	/* passwd(5) has whatever was written there */
-	if (is_system_directory(path))
-		return nsbox_error_say(err, EINVAL, "the home directory %.100s is a system directory "
-				       "and is not lent to a box", home);
-	return nsbox_path_check_place(path, false, err) < 0 ?
-	       nsbox_error_wrap(err, "the home directory") : 0;
-}
-
 /* The home, or what home = /dir names in its stead: a directory that is the user's. */
-static int open_home(const struct nsbox_places *p, const char *path, struct nsbox_error *err)
+static int open_home(const struct nsbox_subject *subject, const char *path, struct nsbox_error *err)
 {
 	cleanup_close int fd = nsbox_open_trusted(path, err);
 	struct stat st;
@@ -245,7 +199,7 @@ static int open_home(const struct nsbox_places *p, const char *path, struct nsbo
 		return nsbox_error_wrap(err, "the home directory");
 	if (fstat(fd, &st) < 0 || !S_ISDIR(st.st_mode))
 		return nsbox_error_say(err, ENOTDIR, "the home %.100s is not a directory", path);
-	if (st.st_uid != p->subject->uid)
+	if (st.st_uid != subject->uid)
 		return nsbox_error_say(err, EPERM, "the home directory %.100s belongs to uid %u and "
 				       "not to the user", path, st.st_uid);
 	return take_fd(&fd);
@@ -255,7 +209,7 @@ static int open_home(const struct nsbox_places *p, const char *path, struct nsbo
 static int lend_home_tree(struct nsbox_places *p, const char *path, struct nsbox_plan *mounts,
 			  struct nsbox_error *err)
 {
-	cleanup_close int fd = open_home(p, path, err), tree = -EBADF;
+	cleanup_close int fd = open_home(p->subject, path, err), tree = -EBADF;
 	int r;
 
 	if (fd < 0)
@@ -280,19 +234,15 @@ static int lend_home(struct nsbox_places *p, struct nsbox_plan *content,
 {
 	const char *home = p->subject->home;
 	size_t before;
-	int r;
 
 	/* Every caller goes there: an empty directory suits all, and none need say a word. */
 	if (p->policy->home == NSBOX_HOME_NONE) {
-		if (check_home(home, NULL) < 0)
+		if (nsbox_home_check(home, NULL) < 0)
 			return 0;
 		nsbox_plan_parents(content, home);
 		nsbox_plan_dir(content, home, 0755, p->subject->uid, p->subject->gid);
 		return 0;
 	}
-	r = check_home(home, err);
-	if (r < 0)
-		return r;
 	nsbox_plan_parents(content, home);
 	if (p->policy->home != NSBOX_HOME_TMPFS)
 		return lend_home_tree(p, p->policy->home == NSBOX_HOME_DIR ? p->policy->home_dir :
@@ -350,5 +300,34 @@ int nsbox_places_lend(struct nsbox_places *p, struct nsbox_plan *content,
 			   "idmapped mounts", p->unmapped);
 		r = lend_all(p, true, content, mounts, err);
 	}
-	return r < 0 ? r : plan_rest(p, mounts, err);
+	if (r < 0)
+		return r;
+	plan_rest(p, mounts);
+	return 0;
+}
+
+int nsbox_places_check(const struct nsbox_decision *policy, const struct nsbox_subject *subject,
+		       nsbox_places_wrong *wrong, void *data)
+{
+	struct nsbox_error err;
+	struct stat st;
+	int n = 0;
+
+	if (policy->home == NSBOX_HOME_DIR) {
+		cleanup_close int fd = open_home(subject, policy->home_dir, &err);
+
+		if (fd < 0) {
+			wrong(NSBOX_KEY_HOME, err.msg, data);
+			n++;
+		}
+	}
+	for (size_t i = 0; i < policy->n_bind; i++) {
+		cleanup_close int fd = open_bind(&policy->bind[i], &st, &err);
+
+		if (fd >= 0 || fd == -ENOENT)
+			continue;
+		wrong(NSBOX_KEY_BIND, err.msg, data);
+		n++;
+	}
+	return n;
 }

@@ -32,6 +32,15 @@ struct nsbox_places {
 int nsbox_places_lend(struct nsbox_places *p, struct nsbox_plan *content,
 		      struct nsbox_plan *mounts, struct nsbox_error *err);
 
+/*
+ * What a login would be refused for on this machine: a directory that home names,
+ * or a bind, that is not there or may not be lent. @wrong hears of each; returns
+ * how many. For nsbox check.
+ */
+typedef void nsbox_places_wrong(enum nsbox_key key, const char *why, void *data);
+int nsbox_places_check(const struct nsbox_decision *policy, const struct nsbox_subject *subject,
+		       nsbox_places_wrong *wrong, void *data);
+
 /* How many inodes a tmpfs of @size bytes may have: each costs a kilobyte of kernel memory. */
 unsigned int nsbox_places_inodes(uint64_t size);
 

@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/file.h>
@@ -162,6 +163,26 @@ static void forget_block(uint32_t base)
 		(void)unlink(path);
 }
 
+/* Ends a login that a dead keeper has recorded. Returns false if @line is not about one. */
+static bool end_login(const char *line)
+{
+	struct nsbox_accounting login = { .line = "" };
+	char name[34], tty[34], user[NSBOX_USER_MAX];
+
+	if (sscanf(line, "login %32s %4c %d", login.line, login.id, &login.pid) == 3) {
+		nsbox_accounting_logout(&login, "");
+		return true;
+	}
+	if (sscanf(line, "wtmpdb %" SCNd64 " %33s %33s %255[^\n]", &login.wtmpdb.since, name, tty,
+		   user) != 4)
+		return false;
+	/* Each has a "=" before it, since it may be empty. */
+	(void)snprintf(login.wtmpdb.line, sizeof(login.wtmpdb.line), "%s", name + 1);
+	(void)snprintf(login.wtmpdb.tty, sizeof(login.wtmpdb.tty), "%s", tty + 1);
+	nsbox_wtmpdb_logout(&login.wtmpdb, user);
+	return true;
+}
+
 /* Ends what a dead keeper's record names. Returns 0 when nothing of it is left. */
 static int clear_box(uid_t uid, const char *box, int record_fd, struct nsbox_error *err)
 {
@@ -169,11 +190,10 @@ static int clear_box(uid_t uid, const char *box, int record_fd, struct nsbox_err
 	cleanup_close int fd = fcntl(record_fd, F_DUPFD_CLOEXEC, 3);
 	cleanup_fclose FILE *record = fd < 0 ? NULL : fdopen(fd, "r");
 	struct nsbox_cgroup cg;
-	char line[256];
+	char line[128 + NSBOX_USER_MAX];
 	bool has_network = false;
 	uint32_t base = 0;
 	unsigned int u, g;
-	struct nsbox_accounting login;
 
 	if (!record)
 		return nsbox_error_set(err, errno, "read the record of the box");
@@ -188,8 +208,8 @@ static int clear_box(uid_t uid, const char *box, int record_fd, struct nsbox_err
 			forget_socket(uid, name);
 		else if (sscanf(line, "terminal %127s %u %u", name, &u, &g) == 3)
 			restore_terminal(name, base, u, g);
-		else if (sscanf(line, "login %32s %4c %d", login.line, login.id, &login.pid) == 3)
-			nsbox_accounting_logout(&login);
+		else if (end_login(line))
+			continue;
 		else if (strcmp(line, "network\n") == 0)
 			has_network = true;
 		else
@@ -442,8 +462,14 @@ void nsbox_registry_note_network(struct nsbox_record *record)
 		(void)dprintf(record->record_fd, "network\n");
 }
 
-void nsbox_registry_note_login(struct nsbox_record *record, const struct nsbox_accounting *login)
+void nsbox_registry_note_login(struct nsbox_record *record, const struct nsbox_accounting *login,
+			       const char *user)
 {
+	const struct nsbox_wtmpdb *w = &login->wtmpdb;
+
+	if (record->record_fd >= 0 && w->since)
+		(void)dprintf(record->record_fd, "wtmpdb %" PRId64 " =%s =%s %s\n", w->since,
+			      w->line, w->tty, user);
 	if (record->record_fd >= 0 && login->line[0])
 		(void)dprintf(record->record_fd, "login %s %.4s %d\n", login->line, login->id,
 			      login->pid);

@@ -51,8 +51,9 @@ int nsbox_registry_take_block(struct nsbox_record *record, const struct nsbox_de
 void nsbox_registry_note_terminal(struct nsbox_record *record, const char *path, uid_t uid,
 				  gid_t gid);
 
-/* Notes that a login is in utmp as long as the session lasts, for a successor. */
-void nsbox_registry_note_login(struct nsbox_record *record, const struct nsbox_accounting *login);
+/* Notes that a login of @user has no end on record yet, for a successor. */
+void nsbox_registry_note_login(struct nsbox_record *record, const struct nsbox_accounting *login,
+			       const char *user);
 
 /* Connects to the keeper of @uid that listens as @name. Returns the socket, or a negative errno. */
 int nsbox_registry_connect(uid_t uid, const char *name);

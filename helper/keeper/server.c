@@ -309,7 +309,7 @@ static void finish(struct nsbox_server *s)
 	(void)nsbox_error_say(&err, ESHUTDOWN, "the box ends");
 	dismiss(s, true, &err);
 	for (size_t i = 0; i < s->n; i++) {
-		nsbox_accounting_logout(&s->sessions[i].login);
+		nsbox_accounting_logout(&s->sessions[i].login, s->user);
 		free(s->sessions[i].open);
 		s->sessions[i].open = NULL;
 	}

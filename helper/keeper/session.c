@@ -38,7 +38,7 @@ void nsbox_session_end(struct nsbox_server *s, struct nsbox_session *session)
 	for (unsigned int i = 0; i < session->n_ttys; i++)
 		nsbox_box_forget_tty(&s->box, session->ttys[i]);
 	session->n_ttys = 0;
-	nsbox_accounting_logout(&session->login);
+	nsbox_accounting_logout(&session->login, s->user);
 	free(session->open);
 	session->open = NULL;
 	session->sock = nsbox_close(session->sock);
@@ -235,7 +235,7 @@ static void enliven(struct nsbox_server *s, struct nsbox_session *session)
 	s->joined = true;
 	if (s->box.policy.record_login) {
 		nsbox_accounting_login(&session->login, session->open, s->box.uid, session->pid);
-		nsbox_registry_note_login(&s->box.record, &session->login);
+		nsbox_registry_note_login(&s->box.record, &session->login, s->user);
 	}
 	(void)snprintf(session->logind, sizeof(session->logind), "%s", session->open->session);
 	free(session->open);

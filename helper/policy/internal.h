@@ -148,6 +148,13 @@ int nsbox_draft_set(struct nsbox_draft *draft, enum nsbox_key key, const char *v
 		    const struct nsbox_origin *origin, struct nsbox_error *err);
 bool nsbox_services_has(const char *list, const char *service);
 
+/*
+ * places.c: does @d fit this account? Not if its home would hide what a box needs,
+ * or is hidden itself. Negative, and the key whose value that is.
+ */
+int nsbox_account_check(const struct nsbox_decision *d, const struct nsbox_subject *subject,
+			enum nsbox_key *ret_key, struct nsbox_error *err);
+
 /* values.c: what the table of keys is made of. All of the types above. */
 typedef int nsbox_parse_fn(const struct nsbox_key_info *key, struct nsbox_decision *d,
 			   const char *value, struct nsbox_error *err);

@@ -126,7 +126,7 @@ static int take_path(const struct reader *reader, struct nsbox_slice field, cons
 	return 0;
 }
 
-static bool is_at_or_below(const char *path, const char *top)
+bool nsbox_path_is_in(const char *path, const char *top)
 {
 	size_t len = strlen(top);
 
@@ -160,7 +160,7 @@ int nsbox_path_check_place(const char *path, bool mask, struct nsbox_error *err)
 		return nsbox_error_say(err, 0, "\"/\" cannot be used: write a path below it");
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		if ((mask && !places[i].mask) ||
-		    !(places[i].below ? is_at_or_below(path, places[i].path) :
+		    !(places[i].below ? nsbox_path_is_in(path, places[i].path) :
 					!strcmp(path, places[i].path)))
 			continue;
 		return !places[i].why ? 0 :

@@ -349,9 +349,11 @@ static int check_tmpfs(struct nsbox_draft *draft, struct nsbox_error *err)
 	return 0;
 }
 
-static int check_together(struct nsbox_draft *draft, struct nsbox_error *err)
+static int check_together(struct nsbox_draft *draft, const struct nsbox_subject *subject,
+			  struct nsbox_error *err)
 {
 	const struct nsbox_decision *d = &draft->d;
+	enum nsbox_key key = NSBOX_KEY_HOME;
 	struct nsbox_error why;
 
 	/*
@@ -377,6 +379,8 @@ static int check_together(struct nsbox_draft *draft, struct nsbox_error *err)
 				      "a time can have: write user");
 		return wrong_value(draft, NSBOX_KEY_SCOPE, &why, err);
 	}
+	if (nsbox_account_check(d, subject, &key, &why) < 0)
+		return wrong_value(draft, key, &why, err);
 	return check_tmpfs(draft, err);
 }
 
@@ -466,12 +470,38 @@ static int fill_text(struct nsbox_draft *draft)
 	return 0;
 }
 
+/* Beneath the others, wherever among them a profile stands. */
+static int apply_arguments(const struct nsbox_policy *policy, const char *const *args,
+			   size_t n_args, struct nsbox_draft *draft, struct nsbox_error *err)
+{
+	size_t i;
+	int r = 0;
+
+	for (i = 0; i < n_args && r >= 0; i++)
+		r = apply_profile_argument(policy, args[i], draft, err);
+	for (i = 0; i < n_args && r >= 0; i++)
+		r = apply_argument(args[i], draft, err);
+	return r;
+}
+
+int nsbox_policy_check_arguments(const struct nsbox_policy *policy, const char *const *args,
+				 size_t n_args, struct nsbox_error *err)
+{
+	cleanup_arena struct nsbox_arena *arena = nsbox_arena_new();
+	struct nsbox_draft draft = { .arena = arena };
+	int r;
+
+	if (!arena)
+		return nsbox_error_set(err, ENOMEM, "reading the pam.d arguments");
+	r = apply_builtin(&draft, err);
+	return r < 0 ? r : apply_arguments(policy, args, n_args, &draft, err);
+}
+
 static int make_draft(const struct nsbox_policy *policy, const struct nsbox_subject *subject,
 		      const char *const *args, size_t n_args, struct nsbox_draft *draft,
 		      struct nsbox_error *err)
 {
 	struct nsbox_filter filter;
-	size_t i;
 	int r;
 
 	/* What was left out for another must not be missing here. */
@@ -486,12 +516,7 @@ static int make_draft(const struct nsbox_policy *policy, const struct nsbox_subj
 	if (r < 0)
 		return r;
 	r = apply_sections(policy, subject, draft, err);
-	/* Beneath the arguments, wherever among them it stands. */
-	for (i = 0; i < n_args && r >= 0; i++)
-		r = apply_profile_argument(policy, args[i], draft, err);
-	for (i = 0; i < n_args && r >= 0; i++)
-		r = apply_argument(args[i], draft, err);
-	return r;
+	return r < 0 ? r : apply_arguments(policy, args, n_args, draft, err);
 }
 
 int nsbox_policy_decide(const struct nsbox_policy *policy, const struct nsbox_subject *subject,
@@ -511,7 +536,7 @@ int nsbox_policy_decide(const struct nsbox_policy *policy, const struct nsbox_su
 	choose_action(&draft, service ? service : "");
 	r = expand_templates(&draft, subject, &why);
 	if (!r)
-		r = check_together(&draft, &why);
+		r = check_together(&draft, subject, &why);
 	if (!r)
 		r = check_network(policy, &draft, &why);
 	choose_log_only(&draft.d, r < 0 ? &why : NULL);

@@ -115,12 +115,18 @@ struct nsbox_origin {
 /* Takes slashes that say nothing, and parts that are ".", out of an absolute path: "/" becomes "". */
 void nsbox_path_make_plain(char *path);
 
+/* Is @path, a plain one, @top or something below it? */
+bool nsbox_path_is_in(const char *path, const char *top);
+
 /*
  * May something be put at @path, a plain one, in a box? Not where a box cannot be
  * a box without what is there. @mask: it is only to be hidden, which what the
  * kernel shows may be. Returns 0, or -EINVAL with the reason.
  */
 int nsbox_path_check_place(const char *path, bool mask, struct nsbox_error *err);
+
+/* May a box have a home at @home, as passwd(5) has it? Not where it would hide something. */
+int nsbox_home_check(const char *home, struct nsbox_error *err);
 
 /*
  * The lists. All paths are expanded, absolute and plain: no "..", no "." and no
@@ -319,6 +325,10 @@ int nsbox_policy_decide(const struct nsbox_policy *policy, const struct nsbox_su
 			const char *service, const char *const *args, size_t n_args,
 			struct nsbox_decision *ret, struct nsbox_error *err);
 void nsbox_decision_free(struct nsbox_decision *decision);
+
+/* Would these arguments refuse everybody? Then negative, and the sentence that a login gets. */
+int nsbox_policy_check_arguments(const struct nsbox_policy *policy, const char *const *args,
+				 size_t n_args, struct nsbox_error *err);
 
 /*
  * Writes the canonical text of everything that shapes a box (all keys but

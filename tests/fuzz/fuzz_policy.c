@@ -287,13 +287,17 @@ static char *ask(const struct nsbox_policy *policy, const struct input *in)
 	struct nsbox_decision d = { .arena = NULL };
 	struct nsbox_error err = { 0 };
 	char *shape = NULL;
+	int good = nsbox_policy_check_arguments(policy, in->args, in->n_args, &err);
 
+	if (good < 0)
+		check_sentence(err.msg);
 	if (nsbox_policy_decide(policy, &in->subject, in->service, in->args, in->n_args, &d,
 				&err) < 0) {
 		check_sentence(err.msg);
 		return NULL;
 	}
 	check_decision(&d);
+	MUST(good == 0);	/* what refuses everybody has refused him */
 	if (d.action == NSBOX_ACTION_BOX) {
 		shape = nsbox_decision_shape(&d, &in->subject);
 		MUST(shape);

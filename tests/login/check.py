@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import stat
 
 from common import POLICY, contains, eq, restore, setup
 import images
@@ -282,8 +283,99 @@ def a_file_can_be_checked_before_it_counts(h):
 def a_policy_that_may_not_be_trusted_is_an_error(h):
     os.chmod(f"{ETC}/nsbox.conf", 0o666)
     contains(only(h)[1], "writable by everyone")
+    os.chmod(f"{ETC}/nsbox.conf", 0o644)
+    h.write(f"{ETC}/users.d/alice.conf", "hostname = a\n", 0o666)
+    (level, file, line), message = only(h)
+    eq((level, file, line), ("error", None, None), "level, file and line of a user's file")
+    contains(message, f"{ETC}/users.d/alice.conf is writable by everyone")
     os.unlink(f"{ETC}/nsbox.conf")
     contains(only(h)[1], "is missing")
+
+
+# What of a policy refuses every login of alice's on this machine, and the words that both say.
+REFUSED = (
+    ("bind = /srv/lab:/home/alice", 'the home is there: write home = '),
+    ("tmpfs = /home/alice:1M", "write home = tmpfs instead"),
+    ("home = /srv/none", "the home directory: /srv/none: No such file or directory"),
+    ("home = /srv/lab", "belongs to uid 0 and not to the user"),
+    ("home = /srv/lab/file", "is not a directory"),
+    ("bind = /srv/none", "bind: /srv/none: No such file or directory"),
+    ("bind = /run/nsbox:/x", "is nsbox's own"),
+    ("bind = /var/lib/nsbox/1001:/x", "is nsbox's own"),
+    ("bind = /dev/null:/x", "is a device, which device = lends"),
+    ("bind = /proc:/x", "shows the host's kernel"),
+    ("bind = /srv/lab:/bin", "on the way there is a symlink"),
+    ("bind = /srv/lab:/usr/new", "is not there and cannot be made in the box"),
+    ("bind = /srv/lab/file:/usr", "a file cannot be bound over a directory"),
+    ("bind = /srv/lab:/bin/sh", "is a symlink"),
+    ("tmpfs = /var/run/x", "on the way there is a symlink"),
+    ("mask = /bin", "is a symlink"),
+    ("device = /dev/pts", ""),      # every box has it
+    ("device = /dev/disk", "is a directory: write /dev/disk/*"),
+    ("device = /dev/tty0x", "a terminal of the host"),
+    ("device = /dev/file", "is no device"),
+    ("net = join:alice", "that is the user himself"),
+    ("net = join:nosuch", "there is no such user"),
+    ("net = join:bob\n[user bob]\nnet = host", "that user's box has the host's network"),
+    ("net = join:/run/netns/none", "/run/netns/none"),
+    ("env = " + " ".join(f"V{i}={'%h' * 100}" for i in range(18)), "env is longer"),
+)
+# What looks like it and is not refused.
+ACCEPTED = (
+    "bind = /srv/none:/x:optional", "bind = /srv/lab:/home/alice\nhome = none", "bind = /srv/lab:/home/alice/lab",
+    "bind = /srv/lab:/usr/local /srv/lab/sub:/usr/local/sub/new", "tmpfs = /opt/new\nbind = /srv/lab:/opt",
+    "mask = /usr/nothing", "home = /srv/of-alice", "device = /dev/none", "rootfs = /srv/image\nbind = /srv/lab:/usr/new",
+    "device = /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx /dev/fd /dev/std* /dev/pts "
+    "/dev/shm /dev/mqueue",
+)
+
+
+@test(timeout=120)
+def what_every_login_is_refused_for_is_said_before(h):
+    for name in ("/srv/lab/sub/new", "/srv/of-alice", "/dev/disk"):
+        os.makedirs(name, exist_ok=True)
+    os.chown("/srv/of-alice", 1001, 1001)
+    for name in ("/srv/lab/file", "/dev/file"):
+        h.write(name, "")
+    if not os.path.exists("/dev/tty0x"):
+        os.mknod("/dev/tty0x", 0o600 | stat.S_IFCHR, os.makedev(4, 0))
+    for lines, words in REFUSED:
+        h.policy(POLICY + f"[user alice]\n{lines}\n")
+        found, r = check(h), h.run(["nsbox", "run", "alice", "--", "true"])
+        if not words:
+            eq((found, r.code), ({}, 0), f"findings and exit code with {lines}")
+            continue
+        (level, file, line), message = list(found.items())[0]
+        eq((level, file, line, len(found), r.code), ("error", "nsbox.conf", 8, 1, 254), f"with {lines}: {found}, {r}")
+        contains(message, words)
+        contains(r.err, words)
+    h.wait_gone()
+
+
+@test(timeout=120)
+def what_no_login_is_refused_for_is_not_said(h):
+    os.makedirs("/srv/image/bin")
+    shutil.copy("/bin/busybox", "/srv/image/bin/sh")
+    for name in ("/srv/lab/sub/new", "/srv/of-alice", "/srv/lab/new"):
+        os.makedirs(name, exist_ok=True)
+    os.chown("/srv/of-alice", 1001, 1001)
+    for lines in ACCEPTED:
+        h.policy(POLICY + f"[user alice]\n{lines}\n")
+        found, r = check(h), h.run(["nsbox", "run", "alice", "--", "/bin/sh", "-c", ":"])
+        eq((found, r.code), ({}, 0), f"findings and exit code with {lines}: {r}")
+    h.wait_gone()
+
+
+@test
+def a_home_that_no_box_may_have_is_said_with_the_line_that_binds_it(h):
+    h.policy(POLICY + "[user alice]\nhome = tmpfs\n")
+    h.set_user("alice", home="/etc/")
+    try:
+        (level, file, line), message = only(h)
+        eq((level, file, line), ("error", "nsbox.conf", 8), "level, file and line")
+        contains(message, "is a system directory: write home = none")
+    finally:
+        h.set_user("alice", home="/home/alice")
 
 
 # ------------------------------------------------------------ the manual
@@ -301,7 +393,7 @@ def every_example_of_the_manual_is_policy(h):
             text += network
         h.policy(("" if "[defaults]" in text else "[defaults]\naction = box\n") + text)
         for (level, _, _), message in check(h).items():
-            assert level == "warning" or "No such file or directory: write the directory of an image" in message, \
+            assert level == "warning" or re.search("No such file or directory|no network namespace", message), \
                 f"{message}\nof:\n{text}"
         for user in ("alice", "carol"):
             code, answer = explain(h, user)
@@ -332,6 +424,21 @@ def explain_json_has_every_key_with_its_origin(h):
     text = h.run(["nsbox", "explain", "alice"]).check().out
     for key in answer["keys"]:
         assert any(line.split()[:1] == [key] for line in text.splitlines()), f"no line for {key} in:\n{text}"
+
+
+@test
+def explain_counts_the_arguments_of_the_service_s_line(h):
+    h.enable("su", "exempt_group=admins net=host hostname=%u-su")
+    try:
+        line = len(observe.read("/etc/pam.d/su").splitlines())
+        for service, net, hostname in (("su", "host", "alice-su"), ("sshd", "none", "alice")):
+            answer = explain(h, "alice", "--service", service)[1]
+            eq((answer["keys"]["net"]["value"], answer["keys"]["hostname"]["value"]), (net, hostname), service)
+            eq(h.run(["su", "alice", "-c", "hostname"]).check().out, "alice-su\n", "hostname through su")
+        eq(explain(h, "alice", "--service", "su")[1]["keys"]["net"]["from"],
+           {"file": "/etc/pam.d/su", "line": line, "section": "pam.d argument"}, "where net is from")
+    finally:
+        h.enable("su", "exempt_group=admins")
 
 
 @test

@@ -122,6 +122,21 @@ def a_rule_after_ours_is_found_and_the_fix_is_right(h):
 
 
 @test
+def a_bad_argument_is_found_before_a_login_is_refused_for_it(h):
+    enable_all(h)
+    line = len(open("/etc/pam.d/su").read().splitlines())
+    h.run(["sed", "-i", "$s/$/ exempt_grup=admins/", "/etc/pam.d/su"]).check()
+    find(h, "pam.arguments", "error", f'/etc/pam.d/su:{line}: pam.d argument "exempt_grup=admins": unknown key')
+    r = h.run(["su", "alice", "-c", "true"])
+    contains(r.err, "exempt_grup")
+    h.run(["sed", "-i", "$s/ exempt_grup=admins/ exempt_group=nosuch/", "/etc/pam.d/su"]).check()
+    find(h, "pam.arguments", "warning", f"/etc/pam.d/su:{line}: exempt_group=nosuch: there is no such group")
+    h.run(["su", "alice", "-c", "true"]).check()
+    h.run(["sed", "-i", "$s/=nosuch/=admins/", "/etc/pam.d/su"]).check()
+    absent(h, "pam.arguments")
+
+
+@test
 def a_control_that_fails_open_is_found(h):
     for rule in (f"session optional {host.MODULE}", f"session [success=ok default=ignore] {host.MODULE}",
                  f"-session required {host.MODULE}"):

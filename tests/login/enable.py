@@ -131,6 +131,24 @@ def an_argument_gets_to_the_module(h):
 
 
 @test
+def an_argument_that_would_refuse_every_login_is_refused(h):
+    h.policy(POLICY + "[profile lab]\nhostname = lab\n[user alice]\nprofile = lab\n")
+    for words, why in ((["exempt_grup=admins"], 'pam.d argument "exempt_grup=admins": unknown key'),
+                       (["hostnam=x"], "did you mean hostname?"), (["net=moon"], "write none, host"),
+                       (["debug"], "write key=value"), (["profile=lob"], "lob"),
+                       (["exempt_group=admins", "exempt_group=nosuch"], "exempt_group=nosuch: there is no such group")):
+        r = nsbox(h, "enable", "sshd", *words)
+        eq(r.code, 1, f"exit code with {words}")
+        contains(r.err, why)
+        eq(raw("sshd"), SHIPPED["sshd"], f"the file after {words}")
+        if "exempt_group=nosuch" not in words:
+            # The login says the same.
+            write("su", SHIPPED["su"] + f"session required {host.MODULE} {words[0]}\n".encode())
+            contains(h.run(["su", "alice", "-c", "true"]).err, why)
+    nsbox(h, "enable", "sshd", "profile=lab", "exempt_group=admins", "net=host").check()
+
+
+@test
 def su_and_sudo_and_their_login_forms_are_boxed(h):
     for service in ("su", "sudo", "sudo-i"):
         nsbox(h, "enable", service).check()

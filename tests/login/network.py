@@ -851,7 +851,7 @@ def a_box_to_join_is_opened_stays_and_takes_its_guests_with_it(h):
 
 @test
 def a_box_that_cannot_be_joined_refuses(h):
-    for key, sentence in (("join:bob", "net = join:bob: that is the user himself"),
+    for key, sentence in (("join:bob", 'net = "join:bob": that is the user himself'),
                           ("join:nobody-here", "net = join:nobody-here: there is no such user"),
                           ("join:alice", "net = join:alice: that user's box has the host's network")):
         h.policy(policy(f"[user alice]\nnet = host\n[user bob]\nnet = {key}\n"))

@@ -19,6 +19,8 @@ GUIDE = "docs/troubleshooting.md"
 # not nsbox_find: doctor's findings bring their own remedy
 FUNCTIONS = r"\b(nsbox_error_(?:say|set|wrap)|(?:pam_|v)?syslog|pam_error|wrong|perror)\s*\("
 LITERAL = r'"((?:[^"\\]|\\.)*)"'
+# or a literal, in which one does not begin
+COMMENT = re.compile(LITERAL + r"|'(?:[^'\\]|\\.)'|/\*.*?\*/", re.S)
 
 
 def call_at(text, start):
@@ -58,7 +60,7 @@ def messages():
     found = {}
     for path in sorted(glob.glob(REPO + "/pam_nsbox/*.c") + glob.glob(REPO + "/helper/*/*.c")):
         with open(path) as f:
-            text = re.sub(r"/\*.*?\*/", lambda m: re.sub(r"[^\n]", " ", m[0]), f.read(), flags=re.S)
+            text = COMMENT.sub(lambda m: re.sub(r"[^\n]", " ", m[0]) if m[0].startswith("/*") else m[0], f.read())
         for m in re.finditer(FUNCTIONS, text):
             for message in formats(call_at(text, m.end())):
                 where = f"{os.path.relpath(path, REPO)}:{text.count(chr(10), 0, m.start()) + 1}"

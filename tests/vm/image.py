@@ -34,6 +34,14 @@ PACKAGES = [
     "xfsprogs", "zstd",
 ]
 
+# What a standard system of the suite keeps its records of logins with, where that is not utmp(5).
+RECORDS = {"trixie": ["lastlog2", "libpam-lastlog2", "libpam-wtmpdb", "wtmpdb"]}
+
+
+def packages(suite):
+    return sorted(PACKAGES + RECORDS.get(suite, []))
+
+
 # Enough for the initrd to find the root disk; the rest is in the root.
 INITRD_MODULES = ["virtio_pci", "virtio_blk", "ext4"]
 
@@ -66,7 +74,7 @@ def cache_dir():
 
 
 def key(suite):
-    shape = [suite, SIZE, HOSTNAME, INIT] + sorted(PACKAGES) + INITRD_MODULES + MASKED
+    shape = [suite, SIZE, HOSTNAME, INIT] + packages(suite) + INITRD_MODULES + MASKED
     return hashlib.sha256("\0".join(shape).encode()).hexdigest()[:16]
 
 
@@ -107,7 +115,7 @@ def bootstrap(suite, root):
         'printf "%s\\n" > "$1"/etc/initramfs-tools/modules' % modules,
     ]
     cmd = ["mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=minbase",
-           "--include=" + ",".join(PACKAGES)]
+           "--include=" + ",".join(packages(suite))]
     cmd += ["--aptopt=" + opt for opt in apt_options()]
     cmd += ["--dpkgopt=force-confold", "--dpkgopt=path-exclude=/usr/share/doc/*"]
     cmd += ["--essential-hook=" + hook for hook in hooks]

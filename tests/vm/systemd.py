@@ -314,6 +314,66 @@ def userdel_ends_the_box(h):
     h.wait_gone()
 
 
+# ------------------------------------------------------------ records of logins
+
+# "alice  sshd:1234  127.0.0.1  Sun Nov 22 11:09 - 11:10 (00:00)"; the first is the newest.
+LAST = r"^%s +%s +%s .*%s *$"
+OPEN, CLOSED = "still logged in|gone - no logout", r"\(00:\d\d\)"
+
+
+def last(h):
+    return h.run("last").check().out
+
+
+def shows(h, user, line, rhost, state):
+    wait_until(lambda: re.search(LAST % (user, line, rhost, f"(?:{state})"), last(h), re.M), PATIENCE,
+               f"last shows {user} on {line} from {rhost}, {state}, in {last(h)}")
+
+
+@test(timeout=180)
+def who_and_last_show_a_boxed_ssh_session_from_its_begin_to_its_end(h):
+    s = h.session("alice")
+    line = f"sshd:{s.caller.pid}"
+    wait_until(lambda: re.search(r"^alice .*\b127\.0\.0\.1", h.run("who").out, re.M), PATIENCE, "who shows it")
+    shows(h, "alice", line, r"127\.0\.0\.1", OPEN)
+    s.close(PATIENCE)
+    shows(h, "alice", line, r"127\.0\.0\.1", CLOSED)
+    wait_until(lambda: "alice" not in h.run("who").out, PATIENCE, "who does not show it any more")
+    eq(last(h).count(line), 1, "lines about it")
+    lastlog = ["lastlog2"] if shutil.which("lastlog2") else ["lastlog"]
+    contains(h.run([*lastlog, "-u", "alice"]).check().out, "127.0.0.1", "the last login")
+
+
+@test(timeout=180)
+def what_pam_wtmpdb_has_begun_is_ended_and_not_said_twice(h):
+    if not shutil.which("wtmpdb"):
+        tap.skip("there is no wtmpdb")
+    # The leader of a session on a terminal is a login for nsbox as well, the other is not.
+    for user, argv in (("alice", ["su", "alice"]), ("bob", ["sh", "-c", "su bob; exit $?"])):
+        t = h.pty(argv)
+        t.expect(PROMPT, PATIENCE)
+        tty = os.ptsname(t.fd).removeprefix("/dev/")
+        shows(h, user, tty, "", OPEN)
+        t.line("exit")
+        eq(t.drain(PATIENCE), 0, "exit code")
+        shows(h, user, tty, "", CLOSED)
+        eq(len(re.findall(rf"^{user} +{tty} ", last(h), re.M)), 1, "lines about it")
+
+
+@test(timeout=180)
+def what_a_killed_keeper_left_in_the_database_the_next_login_ends(h):
+    if not shutil.which("wtmpdb"):
+        tap.skip("there is no wtmpdb")
+    s = h.session("alice")
+    line = f"sshd:{s.caller.pid}"
+    shows(h, "alice", line, r"127\.0\.0\.1", OPEN)
+    os.kill(observe.keepers()[0].pid, 9)
+    ended(s)
+    shows(h, "alice", line, r"127\.0\.0\.1", OPEN)
+    h.run(as_alice("true")).check()
+    shows(h, "alice", line, r"127\.0\.0\.1", CLOSED)
+
+
 # ------------------------------------------------------------ the user manager and the runtime directory
 
 @test(timeout=120)
