@@ -6,6 +6,7 @@
 #include "doctor.h"
 #include "cleanup.h"
 #include "file.h"
+#include "nft.h"
 #include "request.h"
 
 #include <arpa/inet.h>
@@ -13,8 +14,6 @@
 #include <linux/if_bridge.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <linux/netlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <sched.h>
@@ -25,87 +24,6 @@
 #include <sys/stat.h>
 
 #define OURS "nsbox"
-
-/* ------------------------------------------------------------ netlink */
-
-struct nft {
-	struct nlmsghdr header;
-	struct nfgenmsg nfgen;
-};
-
-/* Asks nf_tables for all of @type; @each sees every answer. Returns 0 or an errno. */
-static int ask_nft(int type, bool dump, void (*each)(const struct nlmsghdr *, void *), void *data)
-{
-	cleanup_close int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
-	struct nft question = {
-		.header = { .nlmsg_len = sizeof(question),
-			    .nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type),
-			    .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | (dump ? NLM_F_DUMP : 0)) },
-		.nfgen = { .version = NFNETLINK_V0 },
-	};
-	static char buffer[65536] __attribute__((aligned(8)));
-
-	if (sock < 0 || send(sock, &question, sizeof(question), 0) != (ssize_t)sizeof(question))
-		return errno;
-	for (;;) {
-		ssize_t n = recv(sock, buffer, sizeof(buffer), 0);
-		int len = (int)n;
-
-		if (n < 0)
-			return errno;
-		for (struct nlmsghdr *h = (struct nlmsghdr *)(void *)buffer; NLMSG_OK(h, (unsigned int)len);
-		     h = NLMSG_NEXT(h, len)) {
-			if (h->nlmsg_type == NLMSG_DONE)
-				return 0;
-			if (h->nlmsg_type == NLMSG_ERROR)
-				return -((struct nlmsgerr *)NLMSG_DATA(h))->error;
-			if (each)
-				each(h, data);
-			if (!dump)
-				return 0;
-		}
-	}
-}
-
-/* The attribute of @type in @len bytes at @at; NULL: there is none. */
-static const struct nlattr *attribute(const void *at, size_t len, int type)
-{
-	const char *p = at;
-
-	while (len >= sizeof(struct nlattr)) {
-		const struct nlattr *a = (const void *)p;
-		size_t step = NLA_ALIGN(a->nla_len);
-
-		if (a->nla_len < sizeof(*a) || a->nla_len > len)
-			return NULL;
-		if ((a->nla_type & NLA_TYPE_MASK) == type)
-			return a;
-		p += step;
-		len -= step < len ? step : len;
-	}
-	return NULL;
-}
-
-static const struct nlattr *top_attribute(const struct nlmsghdr *h, int type)
-{
-	return h->nlmsg_len < sizeof(struct nft) ? NULL :
-	       attribute((const char *)h + sizeof(struct nft), h->nlmsg_len - sizeof(struct nft), type);
-}
-
-static const char *text_of(const struct nlattr *a)
-{
-	/* The kernel ends them with a zero. */
-	return a && a->nla_len > NLA_HDRLEN ? (const char *)a + NLA_HDRLEN : "";
-}
-
-static uint32_t number_of(const struct nlattr *a)
-{
-	uint32_t n = 0;
-
-	if (a && a->nla_len >= NLA_HDRLEN + sizeof(n))
-		memcpy(&n, (const char *)a + NLA_HDRLEN, sizeof(n));
-	return ntohl(n);
-}
 
 /* ------------------------------------------------------------ others' rules */
 
@@ -132,20 +50,20 @@ static const char *family_word(unsigned int family)
 /* Of firewalld the policy is accept, and the last rule rejects. */
 static bool drops_the_rest(const struct nlmsghdr *h, const char *table, const char *chain)
 {
-	const struct nlattr *policy = top_attribute(h, NFTA_CHAIN_POLICY);
+	const struct nlattr *policy = nsbox_nft_attribute(h, NFTA_CHAIN_POLICY);
 
-	return (policy && number_of(policy) == NF_DROP) ||
+	return (policy && nsbox_nft_number(policy) == NF_DROP) ||
 	       (strcmp(table, "firewalld") == 0 && strcmp(chain, "filter_FORWARD") == 0);
 }
 
 static void see_chain(const struct nlmsghdr *h, void *data)
 {
 	struct firewall *f = data;
-	const unsigned int family = ((const struct nft *)(const void *)h)->nfgen.nfgen_family;
-	const char *table = text_of(top_attribute(h, NFTA_CHAIN_TABLE));
-	const char *chain = text_of(top_attribute(h, NFTA_CHAIN_NAME));
-	const char *type = text_of(top_attribute(h, NFTA_CHAIN_TYPE));
-	const struct nlattr *hook = top_attribute(h, NFTA_CHAIN_HOOK), *number;
+	const unsigned int family = nsbox_nft_family(h);
+	const char *table = nsbox_nft_text(nsbox_nft_attribute(h, NFTA_CHAIN_TABLE));
+	const char *chain = nsbox_nft_text(nsbox_nft_attribute(h, NFTA_CHAIN_NAME));
+	const char *type = nsbox_nft_text(nsbox_nft_attribute(h, NFTA_CHAIN_TYPE));
+	const struct nlattr *hook = nsbox_nft_attribute(h, NFTA_CHAIN_HOOK), *number;
 
 	f->ours |= family == NFPROTO_INET && !strcmp(table, OURS) && !strcmp(chain, "forward");
 	f->docker |= !strcmp(chain, "DOCKER-USER");
@@ -153,9 +71,8 @@ static void see_chain(const struct nlmsghdr *h, void *data)
 	if (!hook || !strcmp(table, OURS) || strcmp(type, "filter") != 0 || f->n == CHAINS_MAX ||
 	    (family != NFPROTO_IPV4 && family != NFPROTO_IPV6 && family != NFPROTO_INET))
 		return;
-	number = attribute((const char *)hook + NLA_HDRLEN, hook->nla_len - NLA_HDRLEN,
-			   NFTA_HOOK_HOOKNUM);
-	if (number_of(number) != NF_INET_FORWARD || !drops_the_rest(h, table, chain))
+	number = nsbox_nft_inner(hook, NFTA_HOOK_HOOKNUM);
+	if (nsbox_nft_number(number) != NF_INET_FORWARD || !drops_the_rest(h, table, chain))
 		return;
 	f->blockers[f->n].family = family;
 	(void)snprintf(f->blockers[f->n].table, sizeof(f->blockers[f->n].table), "%s", table);
@@ -166,8 +83,8 @@ static void see_chain(const struct nlmsghdr *h, void *data)
 static void see_rule(const struct nlmsghdr *h, void *data)
 {
 	struct firewall *f = data;
-	const unsigned int family = ((const struct nft *)(const void *)h)->nfgen.nfgen_family;
-	const char *table = text_of(top_attribute(h, NFTA_RULE_TABLE));
+	const unsigned int family = nsbox_nft_family(h);
+	const char *table = nsbox_nft_text(nsbox_nft_attribute(h, NFTA_RULE_TABLE));
 
 	for (size_t i = 0; i < f->n; i++)
 		if (f->blockers[i].family == family && !strcmp(f->blockers[i].table, table) &&
@@ -203,11 +120,11 @@ static void check_firewall(struct nsbox_doctor *d, const char *bridge, bool *ret
 {
 	struct firewall f = { .bridge = bridge };
 
-	if (ask_nft(NFT_MSG_GETCHAIN, true, see_chain, &f) != 0)
+	if (nsbox_nft_ask(NFT_MSG_GETCHAIN, true, see_chain, &f) != 0)
 		return;		/* said already */
 	*ret_ours = f.ours;
 	if (f.n)
-		(void)ask_nft(NFT_MSG_GETRULE, true, see_rule, &f);
+		(void)nsbox_nft_ask(NFT_MSG_GETRULE, true, see_rule, &f);
 	for (size_t i = 0; i < f.n; i++) {
 		const struct blocker *b = &f.blockers[i];
 
@@ -244,7 +161,7 @@ static int probe_nft(const char *unused)
 	(void)unused;
 	if (unshare(CLONE_NEWNET) < 0)
 		return errno;
-	return ask_nft(NFT_MSG_GETGEN, false, NULL, NULL);
+	return nsbox_nft_ask(NFT_MSG_GETGEN, false, NULL, NULL);
 }
 
 static void check_needs(struct nsbox_doctor *d)
