@@ -37,7 +37,8 @@ struct blocker {
 
 struct firewall {
 	const char *bridge;
-	bool ours, docker, ufw;
+	bool ours, docker, ufw, libvirt;
+	struct blocker of_libvirt;	/* named: a rule of its rejects what goes to or from the bridge */
 	struct blocker blockers[CHAINS_MAX];
 	size_t n;
 };
@@ -56,6 +57,30 @@ static bool drops_the_rest(const struct nlmsghdr *h, const char *table, const ch
 	       (strcmp(table, "firewalld") == 0 && strcmp(chain, "filter_FORWARD") == 0);
 }
 
+/* Of its networks: by nftables, and by iptables. */
+static bool is_libvirts(const char *chain)
+{
+	return !strcmp(chain, "guest_input") || !strcmp(chain, "guest_output") ||
+	       !strcmp(chain, "LIBVIRT_FWI") || !strcmp(chain, "LIBVIRT_FWO");
+}
+
+static bool holds(const struct nlmsghdr *h, const void *what, size_t size)
+{
+	return memmem(h, h->nlmsg_len, what, size) != NULL;
+}
+
+/* By the link's name, or, as libvirt does with nftables, by its number. */
+static bool names_bridge(const struct nlmsghdr *h, const char *bridge)
+{
+	const struct {
+		struct nlattr a;
+		uint32_t index;
+	} value = { { sizeof(value), NFTA_DATA_VALUE }, if_nametoindex(bridge) };
+
+	return holds(h, bridge, strlen(bridge) + 1) ||
+	       (value.index && holds(h, &value, sizeof(value)));
+}
+
 static void see_chain(const struct nlmsghdr *h, void *data)
 {
 	struct firewall *f = data;
@@ -68,6 +93,7 @@ static void see_chain(const struct nlmsghdr *h, void *data)
 	f->ours |= family == NFPROTO_INET && !strcmp(table, OURS) && !strcmp(chain, "forward");
 	f->docker |= !strcmp(chain, "DOCKER-USER");
 	f->ufw |= !strcmp(chain, "ufw-user-forward");
+	f->libvirt |= is_libvirts(chain);
 	if (!hook || !strcmp(table, OURS) || strcmp(type, "filter") != 0 || f->n == CHAINS_MAX ||
 	    (family != NFPROTO_IPV4 && family != NFPROTO_IPV6 && family != NFPROTO_INET))
 		return;
@@ -80,6 +106,36 @@ static void see_chain(const struct nlmsghdr *h, void *data)
 	f->n++;
 }
 
+static void see_libvirts_rule(struct firewall *f, const struct nlmsghdr *h, unsigned int family,
+			      const char *table)
+{
+	const char *chain = nsbox_nft_text(nsbox_nft_attribute(h, NFTA_RULE_CHAIN));
+	struct blocker *b = &f->of_libvirt;
+
+	if (b->named || !is_libvirts(chain) || !names_bridge(h, f->bridge) ||
+	    (!holds(h, "reject", sizeof("reject")) && !holds(h, "REJECT", sizeof("REJECT"))))
+		return;
+	*b = (struct blocker){ .family = family, .named = true };
+	(void)snprintf(b->table, sizeof(b->table), "%s", table);
+	(void)snprintf(b->chain, sizeof(b->chain), "%s", chain);
+}
+
+/* Its rules reject at its own bridges what it has not let through; boxes are no guests of its. */
+static void say_libvirt(struct nsbox_doctor *d, const struct firewall *f, const char *network)
+{
+	const struct blocker *b = &f->of_libvirt;
+
+	if (!b->named) {
+		nsbox_find(d, NSBOX_OK, "network.libvirt", "libvirt's rules are not about %s",
+			   f->bridge);
+		return;
+	}
+	nsbox_find(d, NSBOX_WARNING, "network.libvirt", "libvirt's chain %s %s %s rejects at %s what comes "
+		   "to boxes from outside, published ports too", family_word(b->family), b->table,
+		   b->chain, f->bridge);
+	nsbox_find_fix(d, "write another bridge in [network %s]", network);
+}
+
 static void see_rule(const struct nlmsghdr *h, void *data)
 {
 	struct firewall *f = data;
@@ -88,8 +144,9 @@ static void see_rule(const struct nlmsghdr *h, void *data)
 
 	for (size_t i = 0; i < f->n; i++)
 		if (f->blockers[i].family == family && !strcmp(f->blockers[i].table, table) &&
-		    memmem(h, h->nlmsg_len, f->bridge, strlen(f->bridge) + 1))
+		    holds(h, f->bridge, strlen(f->bridge) + 1))
 			f->blockers[i].named = true;
+	see_libvirts_rule(f, h, family, table);
 }
 
 static void say_line(struct nsbox_doctor *d, const struct firewall *f, const struct blocker *b)
@@ -116,15 +173,19 @@ static void say_line(struct nsbox_doctor *d, const struct firewall *f, const str
  * What any chain drops is dropped, whatever ours accepts. To accept there opens
  * nothing: ours is asked too.
  */
-static void check_firewall(struct nsbox_doctor *d, const char *bridge, bool *ret_ours)
+static void check_firewall(struct nsbox_doctor *d, const struct nsbox_network *network,
+			   bool *ret_ours)
 {
+	const char *bridge = network->bridge;
 	struct firewall f = { .bridge = bridge };
 
 	if (nsbox_nft_ask(NFT_MSG_GETCHAIN, true, see_chain, &f) != 0)
 		return;		/* said already */
 	*ret_ours = f.ours;
-	if (f.n)
+	if (f.n || f.libvirt)
 		(void)nsbox_nft_ask(NFT_MSG_GETRULE, true, see_rule, &f);
+	if (f.libvirt)
+		say_libvirt(d, &f, network->name);
 	for (size_t i = 0; i < f.n; i++) {
 		const struct blocker *b = &f.blockers[i];
 
@@ -328,7 +389,7 @@ void nsbox_doctor_network(struct nsbox_doctor *d)
 		check_subnet(d, n, &n->subnet, links);
 		check_subnet(d, n, &n->subnet6, links);
 		check_br_netfilter(d, n);
-		check_firewall(d, n->bridge, &ours);
+		check_firewall(d, n, &ours);
 	}
 	freeifaddrs(links);
 	check_rules(d, ours);

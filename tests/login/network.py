@@ -80,7 +80,7 @@ def forget(h):
     for name in os.listdir("/run/netns"):
         if name not in ("router", "outside"):
             h.run(f"ip netns delete {name}")
-    for table in ("inet nsbox", "bridge nsbox", "inet admin", "ip filter", "inet firewalld"):
+    for table in ("inet nsbox", "bridge nsbox", "inet admin", "ip filter", "inet firewalld", "ip libvirt_network"):
         h.run(f"nft delete table {table}")
     for link in json.loads(h.run("ip -j link show type bridge").out or "[]"):
         if link:
@@ -444,6 +444,42 @@ def doctor_names_chains_of_others_that_drop_and_the_line_that_helps(h):
         eq([f[0] for f in diagnose(h, "firewall")], ["ok"], f"after the line for {who}")
         eq(ask(h, "alice", OUTSIDE, 80), HOST, f"a box after the line for {who}")
         h.run("nft delete table " + " ".join(rules_of.split()[1:3])).check()
+
+
+# As libvirt 10 and later write it for a network of its; {0} is the bridge.
+LIBVIRT = """table ip libvirt_network {{
+ chain forward {{ type filter hook forward priority filter; policy accept; counter jump guest_cross; counter jump guest_input; counter jump guest_output; }}
+ chain guest_cross {{ iif {0} oif {0} counter accept; }}
+ chain guest_input {{ oif {0} ip daddr 10.9.0.0/24 ct state established,related counter accept; oif {0} counter reject; }}
+ chain guest_output {{ ip saddr 10.9.0.0/24 iif {0} counter accept; iif {0} counter reject; }}
+}}"""
+
+
+@test
+def doctor_says_where_libvirts_rules_are_in_the_way(h):
+    for name, address in (("virbr0", "10.9.0.1"), ("lab0", "10.9.1.1")):
+        ip(h, f"link add {name} type bridge")
+        ip(h, f"address add {address}/24 dev {name}")
+        ip(h, f"link set {name} up")
+    h.run(["nft", LIBVIRT.format("virbr0")]).check()
+    lab = "[user alice]\nnet = bridge:lab\npublish = 2222:22\n[network lab]\nbridge = %s\nsubnet = 10.9.%d.0/24\n"
+    reached = lambda: h.run(["ip", "netns", "exec", "outside", "/usr/local/bin/ask", "tcp", HOST, "2222", "1"]).out
+    h.policy(policy(lab % ("virbr0", 0)))
+    (severity, message, fix), = diagnose(h, "libvirt")
+    eq((severity, fix), ("warning", "write another bridge in [network lab]"), message)
+    contains(message, "chain ip libvirt_network guest_input rejects at virbr0", "what it says")
+    s = h.session("alice")
+    serving(h, s, 22)
+    contains(reached(), "Error", "a published port of a box on libvirt's bridge")
+    s.close()
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    h.policy(policy(lab % ("lab0", 1)))
+    eq([f[0] for f in diagnose(h, "libvirt")], ["ok"], "with another bridge")
+    s = h.session("alice")
+    serving(h, s, 22)
+    contains(reached(), OUTSIDE, "the same on another bridge")
+    h.run("nft delete table ip libvirt_network").check()
+    eq(diagnose(h, "libvirt"), [], "without libvirt")
 
 
 @test
