@@ -1036,13 +1036,23 @@ def a_program_killed_at_any_step_leaves_nothing_for_long(h):
         os.rename(real + ".real", real)
 
 
-@test(timeout=300)
-def a_thousand_networks_made_and_removed_leave_nothing(h):
-    """NSBOX_TEST_NETWORKS of them (1000), by nsbox-net alone."""
+def nettime(h, mode, number):
+    """nsbox-net alone, without keepers and boxes, in a network of its own."""
     includes = ["-I" + os.path.join(REPO, d) for d in ("pam_nsbox", "helper/policy", "helper/lib", "helper/box", "helper/net", "tests/bench")]
     h.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-o", "/tmp/nettime", REPO + "/tests/bench/nettime.c", *includes], timeout=60).check()
-    out = h.run(["/tmp/nettime", "/usr/local/libexec/nsbox-net", "-", "cycle", os.environ.get("NSBOX_TEST_NETWORKS", "1000")], timeout=280).check().out
-    after_one, after_all = out.splitlines()
+    return h.run(["/tmp/nettime", "/usr/local/libexec/nsbox-net", "-", mode, str(number)], timeout=280).check().out.splitlines()
+
+
+@test(timeout=300)
+def two_hundred_networks_at_once_have_an_address_each(h):
+    both = [line.split() for line in nettime(h, "together", 200)]
+    eq([len({pair[family] for pair in both}) for family in (0, 1)], [200, 200], "different addresses of each family")
+
+
+@test(timeout=300)
+def a_thousand_networks_made_and_removed_leave_nothing(h):
+    """NSBOX_TEST_NETWORKS of them (1000)."""
+    after_one, after_all = nettime(h, "cycle", os.environ.get("NSBOX_TEST_NETWORKS", "1000"))
     contains(after_one, " links, ")
     eq(after_all, after_one, "what is there after the last and after the first")
 
