@@ -11,6 +11,9 @@ DOCDIR ?= $(PREFIX)/share/doc/nsbox
 COMPLETIONS ?= $(PREFIX)/share/bash-completion/completions
 # systemd looks in /usr/local/lib too; elsewhere the file is of no consequence. Empty: none.
 SYSTEMDUNITDIR ?= $(PREFIX)/lib/systemd/system
+# The same of systemd-networkd and udev: they leave the links of boxes alone.
+NETWORKDIR ?= $(PREFIX)/lib/systemd/network
+UDEVRULESDIR ?= $(PREFIX)/lib/udev/rules.d
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 PAMDIR ?= $(if $(MULTIARCH),/lib/$(MULTIARCH)/security,/lib/security)
 BUILD ?= build
@@ -61,10 +64,10 @@ SHARED := pam_nsbox/error.c pam_nsbox/proto.c pam_nsbox/ns.c \
 # As a guest in another user's box (net = join:USER) the keeper is a caller, too.
 GUEST := pam_nsbox/client.c pam_nsbox/caller.c pam_nsbox/join.c pam_nsbox/spawn_keeper.c
 KEEPER := $(SHARED) $(GUEST) $(POLICY) $(LIB) $(wildcard helper/box/*.c) $(wildcard helper/keeper/*.c)
-NET := pam_nsbox/error.c $(LIB) $(wildcard helper/net/*.c)
+NET := pam_nsbox/error.c $(LIB) helper/keeper/nft.c $(wildcard helper/net/*.c)
 # explain and doctor ask the kernel by the keeper's own code.
 ASKS := $(addprefix helper/box/,hierarchy.c idmap.c plan.c tree.c userns.c) \
-	$(addprefix helper/keeper/,device.c env.c idmapped.c image.c notes.c places.c)
+	$(addprefix helper/keeper/,device.c env.c idmapped.c image.c nft.c notes.c places.c)
 CLI := $(CLIENT) $(ASKS) $(wildcard helper/cli/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -166,6 +169,10 @@ install: all
 		$(DESTDIR)$(call place_of_page,$(p)) &&) :
 	install -d $(DESTDIR)$(DOCDIR)/examples
 	install -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
+	test -z '$(NETWORKDIR)' || \
+		install -D -m 0644 conf/networkd/00-nsbox.network $(DESTDIR)$(NETWORKDIR)/00-nsbox.network
+	test -z '$(UDEVRULESDIR)' || \
+		install -D -m 0644 conf/udev/84-nsbox.rules $(DESTDIR)$(UDEVRULESDIR)/84-nsbox.rules
 	test -z '$(SYSTEMDUNITDIR)' || { install -D -m 0644 conf/systemd/user-manager.conf \
 			$(DESTDIR)$(SYSTEMDUNITDIR)/user@.service.d/nsbox.conf && \
 		sed 's,@LIBEXECDIR@,$(LIBEXECDIR),' conf/systemd/nsbox.service.in \
@@ -300,7 +307,9 @@ uninstall:
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
 		$(DESTDIR)$(LIBEXECDIR)/nsbox-net $(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox \
 		$(if $(SYSTEMDUNITDIR),$(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service \
-			$(DESTDIR)$(SYSTEMDUNITDIR)/user@.service.d/nsbox.conf)
+			$(DESTDIR)$(SYSTEMDUNITDIR)/user@.service.d/nsbox.conf) \
+		$(if $(NETWORKDIR),$(DESTDIR)$(NETWORKDIR)/00-nsbox.network) \
+		$(if $(UDEVRULESDIR),$(DESTDIR)$(UDEVRULESDIR)/84-nsbox.rules)
 	rm -f $(foreach p,$(PAGES),$(DESTDIR)$(call place_of_page,$(p)))
 	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/examples/,$(notdir $(EXAMPLES)))
 	for dir in $(DOCDIR)/examples $(DOCDIR) $(if $(SYSTEMDUNITDIR),$(SYSTEMDUNITDIR)/user@.service.d); do \

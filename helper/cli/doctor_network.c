@@ -6,6 +6,7 @@
 #include "doctor.h"
 #include "cleanup.h"
 #include "file.h"
+#include "nft.h"
 #include "request.h"
 
 #include <arpa/inet.h>
@@ -13,8 +14,6 @@
 #include <linux/if_bridge.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <linux/netlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <sched.h>
@@ -25,87 +24,6 @@
 #include <sys/stat.h>
 
 #define OURS "nsbox"
-
-/* ------------------------------------------------------------ netlink */
-
-struct nft {
-	struct nlmsghdr header;
-	struct nfgenmsg nfgen;
-};
-
-/* Asks nf_tables for all of @type; @each sees every answer. Returns 0 or an errno. */
-static int ask_nft(int type, bool dump, void (*each)(const struct nlmsghdr *, void *), void *data)
-{
-	cleanup_close int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
-	struct nft question = {
-		.header = { .nlmsg_len = sizeof(question),
-			    .nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type),
-			    .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | (dump ? NLM_F_DUMP : 0)) },
-		.nfgen = { .version = NFNETLINK_V0 },
-	};
-	static char buffer[65536] __attribute__((aligned(8)));
-
-	if (sock < 0 || send(sock, &question, sizeof(question), 0) != (ssize_t)sizeof(question))
-		return errno;
-	for (;;) {
-		ssize_t n = recv(sock, buffer, sizeof(buffer), 0);
-		int len = (int)n;
-
-		if (n < 0)
-			return errno;
-		for (struct nlmsghdr *h = (struct nlmsghdr *)(void *)buffer; NLMSG_OK(h, (unsigned int)len);
-		     h = NLMSG_NEXT(h, len)) {
-			if (h->nlmsg_type == NLMSG_DONE)
-				return 0;
-			if (h->nlmsg_type == NLMSG_ERROR)
-				return -((struct nlmsgerr *)NLMSG_DATA(h))->error;
-			if (each)
-				each(h, data);
-			if (!dump)
-				return 0;
-		}
-	}
-}
-
-/* The attribute of @type in @len bytes at @at; NULL: there is none. */
-static const struct nlattr *attribute(const void *at, size_t len, int type)
-{
-	const char *p = at;
-
-	while (len >= sizeof(struct nlattr)) {
-		const struct nlattr *a = (const void *)p;
-		size_t step = NLA_ALIGN(a->nla_len);
-
-		if (a->nla_len < sizeof(*a) || a->nla_len > len)
-			return NULL;
-		if ((a->nla_type & NLA_TYPE_MASK) == type)
-			return a;
-		p += step;
-		len -= step < len ? step : len;
-	}
-	return NULL;
-}
-
-static const struct nlattr *top_attribute(const struct nlmsghdr *h, int type)
-{
-	return h->nlmsg_len < sizeof(struct nft) ? NULL :
-	       attribute((const char *)h + sizeof(struct nft), h->nlmsg_len - sizeof(struct nft), type);
-}
-
-static const char *text_of(const struct nlattr *a)
-{
-	/* The kernel ends them with a zero. */
-	return a && a->nla_len > NLA_HDRLEN ? (const char *)a + NLA_HDRLEN : "";
-}
-
-static uint32_t number_of(const struct nlattr *a)
-{
-	uint32_t n = 0;
-
-	if (a && a->nla_len >= NLA_HDRLEN + sizeof(n))
-		memcpy(&n, (const char *)a + NLA_HDRLEN, sizeof(n));
-	return ntohl(n);
-}
 
 /* ------------------------------------------------------------ others' rules */
 
@@ -119,7 +37,8 @@ struct blocker {
 
 struct firewall {
 	const char *bridge;
-	bool ours, docker, ufw;
+	bool ours, docker, ufw, libvirt;
+	struct blocker of_libvirt;	/* named: a rule of its rejects what goes to or from the bridge */
 	struct blocker blockers[CHAINS_MAX];
 	size_t n;
 };
@@ -132,30 +51,54 @@ static const char *family_word(unsigned int family)
 /* Of firewalld the policy is accept, and the last rule rejects. */
 static bool drops_the_rest(const struct nlmsghdr *h, const char *table, const char *chain)
 {
-	const struct nlattr *policy = top_attribute(h, NFTA_CHAIN_POLICY);
+	const struct nlattr *policy = nsbox_nft_attribute(h, NFTA_CHAIN_POLICY);
 
-	return (policy && number_of(policy) == NF_DROP) ||
+	return (policy && nsbox_nft_number(policy) == NF_DROP) ||
 	       (strcmp(table, "firewalld") == 0 && strcmp(chain, "filter_FORWARD") == 0);
+}
+
+/* Of its networks: by nftables, and by iptables. */
+static bool is_libvirts(const char *chain)
+{
+	return !strcmp(chain, "guest_input") || !strcmp(chain, "guest_output") ||
+	       !strcmp(chain, "LIBVIRT_FWI") || !strcmp(chain, "LIBVIRT_FWO");
+}
+
+static bool holds(const struct nlmsghdr *h, const void *what, size_t size)
+{
+	return memmem(h, h->nlmsg_len, what, size) != NULL;
+}
+
+/* By the link's name, or, as libvirt does with nftables, by its number. */
+static bool names_bridge(const struct nlmsghdr *h, const char *bridge)
+{
+	const struct {
+		struct nlattr a;
+		uint32_t index;
+	} value = { { sizeof(value), NFTA_DATA_VALUE }, if_nametoindex(bridge) };
+
+	return holds(h, bridge, strlen(bridge) + 1) ||
+	       (value.index && holds(h, &value, sizeof(value)));
 }
 
 static void see_chain(const struct nlmsghdr *h, void *data)
 {
 	struct firewall *f = data;
-	const unsigned int family = ((const struct nft *)(const void *)h)->nfgen.nfgen_family;
-	const char *table = text_of(top_attribute(h, NFTA_CHAIN_TABLE));
-	const char *chain = text_of(top_attribute(h, NFTA_CHAIN_NAME));
-	const char *type = text_of(top_attribute(h, NFTA_CHAIN_TYPE));
-	const struct nlattr *hook = top_attribute(h, NFTA_CHAIN_HOOK), *number;
+	const unsigned int family = nsbox_nft_family(h);
+	const char *table = nsbox_nft_text(nsbox_nft_attribute(h, NFTA_CHAIN_TABLE));
+	const char *chain = nsbox_nft_text(nsbox_nft_attribute(h, NFTA_CHAIN_NAME));
+	const char *type = nsbox_nft_text(nsbox_nft_attribute(h, NFTA_CHAIN_TYPE));
+	const struct nlattr *hook = nsbox_nft_attribute(h, NFTA_CHAIN_HOOK), *number;
 
 	f->ours |= family == NFPROTO_INET && !strcmp(table, OURS) && !strcmp(chain, "forward");
 	f->docker |= !strcmp(chain, "DOCKER-USER");
 	f->ufw |= !strcmp(chain, "ufw-user-forward");
+	f->libvirt |= is_libvirts(chain);
 	if (!hook || !strcmp(table, OURS) || strcmp(type, "filter") != 0 || f->n == CHAINS_MAX ||
 	    (family != NFPROTO_IPV4 && family != NFPROTO_IPV6 && family != NFPROTO_INET))
 		return;
-	number = attribute((const char *)hook + NLA_HDRLEN, hook->nla_len - NLA_HDRLEN,
-			   NFTA_HOOK_HOOKNUM);
-	if (number_of(number) != NF_INET_FORWARD || !drops_the_rest(h, table, chain))
+	number = nsbox_nft_inner(hook, NFTA_HOOK_HOOKNUM);
+	if (nsbox_nft_number(number) != NF_INET_FORWARD || !drops_the_rest(h, table, chain))
 		return;
 	f->blockers[f->n].family = family;
 	(void)snprintf(f->blockers[f->n].table, sizeof(f->blockers[f->n].table), "%s", table);
@@ -163,16 +106,47 @@ static void see_chain(const struct nlmsghdr *h, void *data)
 	f->n++;
 }
 
+static void see_libvirts_rule(struct firewall *f, const struct nlmsghdr *h, unsigned int family,
+			      const char *table)
+{
+	const char *chain = nsbox_nft_text(nsbox_nft_attribute(h, NFTA_RULE_CHAIN));
+	struct blocker *b = &f->of_libvirt;
+
+	if (b->named || !is_libvirts(chain) || !names_bridge(h, f->bridge) ||
+	    (!holds(h, "reject", sizeof("reject")) && !holds(h, "REJECT", sizeof("REJECT"))))
+		return;
+	*b = (struct blocker){ .family = family, .named = true };
+	(void)snprintf(b->table, sizeof(b->table), "%s", table);
+	(void)snprintf(b->chain, sizeof(b->chain), "%s", chain);
+}
+
+/* Its rules reject at its own bridges what it has not let through; boxes are no guests of its. */
+static void say_libvirt(struct nsbox_doctor *d, const struct firewall *f, const char *network)
+{
+	const struct blocker *b = &f->of_libvirt;
+
+	if (!b->named) {
+		nsbox_find(d, NSBOX_OK, "network.libvirt", "libvirt's rules are not about %s",
+			   f->bridge);
+		return;
+	}
+	nsbox_find(d, NSBOX_WARNING, "network.libvirt", "libvirt's chain %s %s %s rejects at %s what comes "
+		   "to boxes from outside, published ports too", family_word(b->family), b->table,
+		   b->chain, f->bridge);
+	nsbox_find_fix(d, "write another bridge in [network %s]", network);
+}
+
 static void see_rule(const struct nlmsghdr *h, void *data)
 {
 	struct firewall *f = data;
-	const unsigned int family = ((const struct nft *)(const void *)h)->nfgen.nfgen_family;
-	const char *table = text_of(top_attribute(h, NFTA_RULE_TABLE));
+	const unsigned int family = nsbox_nft_family(h);
+	const char *table = nsbox_nft_text(nsbox_nft_attribute(h, NFTA_RULE_TABLE));
 
 	for (size_t i = 0; i < f->n; i++)
 		if (f->blockers[i].family == family && !strcmp(f->blockers[i].table, table) &&
-		    memmem(h, h->nlmsg_len, f->bridge, strlen(f->bridge) + 1))
+		    holds(h, f->bridge, strlen(f->bridge) + 1))
 			f->blockers[i].named = true;
+	see_libvirts_rule(f, h, family, table);
 }
 
 static void say_line(struct nsbox_doctor *d, const struct firewall *f, const struct blocker *b)
@@ -199,15 +173,19 @@ static void say_line(struct nsbox_doctor *d, const struct firewall *f, const str
  * What any chain drops is dropped, whatever ours accepts. To accept there opens
  * nothing: ours is asked too.
  */
-static void check_firewall(struct nsbox_doctor *d, const char *bridge, bool *ret_ours)
+static void check_firewall(struct nsbox_doctor *d, const struct nsbox_network *network,
+			   bool *ret_ours)
 {
+	const char *bridge = network->bridge;
 	struct firewall f = { .bridge = bridge };
 
-	if (ask_nft(NFT_MSG_GETCHAIN, true, see_chain, &f) != 0)
+	if (nsbox_nft_ask(NFT_MSG_GETCHAIN, true, see_chain, &f) != 0)
 		return;		/* said already */
 	*ret_ours = f.ours;
-	if (f.n)
-		(void)ask_nft(NFT_MSG_GETRULE, true, see_rule, &f);
+	if (f.n || f.libvirt)
+		(void)nsbox_nft_ask(NFT_MSG_GETRULE, true, see_rule, &f);
+	if (f.libvirt)
+		say_libvirt(d, &f, network->name);
 	for (size_t i = 0; i < f.n; i++) {
 		const struct blocker *b = &f.blockers[i];
 
@@ -244,7 +222,7 @@ static int probe_nft(const char *unused)
 	(void)unused;
 	if (unshare(CLONE_NEWNET) < 0)
 		return errno;
-	return ask_nft(NFT_MSG_GETGEN, false, NULL, NULL);
+	return nsbox_nft_ask(NFT_MSG_GETGEN, false, NULL, NULL);
 }
 
 static void check_needs(struct nsbox_doctor *d)
@@ -411,7 +389,7 @@ void nsbox_doctor_network(struct nsbox_doctor *d)
 		check_subnet(d, n, &n->subnet, links);
 		check_subnet(d, n, &n->subnet6, links);
 		check_br_netfilter(d, n);
-		check_firewall(d, n->bridge, &ours);
+		check_firewall(d, n, &ours);
 	}
 	freeifaddrs(links);
 	check_rules(d, ours);

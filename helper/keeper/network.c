@@ -2,6 +2,7 @@
 /* The network of a box: see network.h. */
 #include "network.h"
 #include "cleanup.h"
+#include "nft.h"
 #include "resolv.h"
 
 #include <fcntl.h>
@@ -15,10 +16,14 @@
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/syscall.h>
+#include <syslog.h>
 
 #ifndef NSBOX_NET_PATH
 #define NSBOX_NET_PATH "/usr/libexec/nsbox-net"
 #endif
+
+/* Rules anew: other keepers may be before us. */
+enum { RESTORE_MS = 3000 };
 
 /* In the child: descriptors as nsbox-net wants them. @fds lie above all of these. */
 static void become_net(const int fds[3])
@@ -128,6 +133,10 @@ int nsbox_network_begin(struct nsbox_network_run *run, struct nsbox_record *reco
 	if (ns < 0)
 		return nsbox_error_set(err, errno, "open %s", path);
 	fill(&request, record, policy);
+	/* Before there are rules, so that none can go unseen. */
+	run->watch = nsbox_nft_watch();
+	if (run->watch < 0)
+		return nsbox_error_set(err, -run->watch, "watch nf_tables");
 	/* On record before anything is made: a successor finds it. */
 	nsbox_registry_note_network(record);
 	run->begun = true;
@@ -170,11 +179,35 @@ int nsbox_network_repair(uint64_t deadline_ms, struct nsbox_error *err)
 	return run_once(&request, deadline_ms, err);
 }
 
+void nsbox_network_look(struct nsbox_network_run *run, const char *user)
+{
+	const struct nsbox_net_request request = { .version = NSBOX_NET_VERSION,
+						   .op = NSBOX_NET_RESTORE };
+	struct nsbox_network_run restore = NSBOX_NETWORK_RUN_INIT;
+	struct nsbox_error err;
+	int r;
+
+	nsbox_nft_drain(run->watch);
+	if (nsbox_nft_in_force())
+		return;
+	/* Every keeper comes here; nsbox-net looks again, under its lock, and one of them does it. */
+	r = start(&request, -EBADF, &restore, &err);
+	if (r == 0)
+		r = hear(&restore, nsbox_now_ms() + RESTORE_MS, &err);
+	(void)nsbox_close(restore.reply_fd);
+	(void)nsbox_close(restore.pidfd);
+	if (r < 0)
+		syslog(LOG_ERR, "%s: nsbox's rules are not in nftables: %s", user, err.msg);
+	else if (restore.reply.note[0])
+		syslog(LOG_WARNING, "%s", restore.reply.note);
+}
+
 int nsbox_network_end(struct nsbox_network_run *run, const char *box, uint64_t deadline_ms,
 		      struct nsbox_error *err)
 {
 	int r;
 
+	run->watch = nsbox_close(run->watch);
 	if (!run->begun)
 		return 0;
 	/* One that is still at work must not add what we have just removed. */

@@ -14,10 +14,11 @@ struct nsbox_network_run {
 	int pidfd;
 	int reply_fd;			/* -EBADF: no answer is due */
 	bool begun;			/* there is something to remove */
+	int watch;			/* of nf_tables; -EBADF: none */
 	struct nsbox_net_reply reply;	/* after nsbox_network_wait() */
 };
 
-#define NSBOX_NETWORK_RUN_INIT { .pidfd = -EBADF, .reply_fd = -EBADF }
+#define NSBOX_NETWORK_RUN_INIT { .pidfd = -EBADF, .reply_fd = -EBADF, .watch = -EBADF }
 
 /* net = bridge: begins to give the namespace of @init its network. */
 int nsbox_network_begin(struct nsbox_network_run *run, struct nsbox_record *record,
@@ -25,6 +26,8 @@ int nsbox_network_begin(struct nsbox_network_run *run, struct nsbox_record *reco
 /* Until it is there. The box may not be entered before. */
 int nsbox_network_wait(struct nsbox_network_run *run, uint64_t deadline_ms,
 		       struct nsbox_error *err);
+/* After @run->watch was ready: rules of ours that somebody flushed are in force again. */
+void nsbox_network_look(struct nsbox_network_run *run, const char *user);
 /* Takes away what there is of it, also half-made. Idempotent. */
 int nsbox_network_end(struct nsbox_network_run *run, const char *box, uint64_t deadline_ms,
 		      struct nsbox_error *err);

@@ -145,7 +145,8 @@ static int poll_timeout(const struct nsbox_server *s)
 }
 
 /* Before the sessions in the poll(2) of a turn. */
-enum { POLL_LISTENER, POLL_INIT, POLL_SIGNALS, POLL_LOG, POLL_WATCH, POLL_GUEST, POLL_SESSIONS };
+enum { POLL_LISTENER, POLL_INIT, POLL_SIGNALS, POLL_LOG, POLL_WATCH, POLL_GUEST, POLL_RULES,
+       POLL_SESSIONS };
 
 /* One turn: waits, and does what there is to do. Returns a negative errno without memory. */
 static int turn(struct nsbox_server *s)
@@ -167,6 +168,7 @@ static int turn(struct nsbox_server *s)
 	fds[POLL_LOG] = (struct pollfd){ .fd = s->box.log.box, .events = POLLIN };
 	fds[POLL_WATCH] = (struct pollfd){ .fd = s->watch.fd, .events = POLLIN };
 	fds[POLL_GUEST] = (struct pollfd){ .fd = s->box.guest.sock, .events = POLLIN };
+	fds[POLL_RULES] = (struct pollfd){ .fd = s->box.network.watch, .events = POLLIN };
 	of_session = &fds[POLL_SESSIONS];
 	for (size_t i = 0; i < n; i++) {
 		of_session[2 * i] = (struct pollfd){ .fd = s->sessions[i].sock, .events = POLLIN };
@@ -179,6 +181,8 @@ static int turn(struct nsbox_server *s)
 		s->ending = true;	/* init has died, or somebody asks us to end */
 	if (fds[POLL_GUEST].revents)
 		s->ending = true;	/* the box whose network we have has ended */
+	if (fds[POLL_RULES].revents)
+		nsbox_network_look(&s->box.network, s->user);
 	if (fds[POLL_LOG].revents)
 		nsbox_boxlog_forward(&s->box.log, s->user);
 	if (fds[POLL_WATCH].revents)

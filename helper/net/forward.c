@@ -113,14 +113,20 @@ static int forward_six(struct nsbox_error *err)
 	return r < 0 ? r : change(SIX, "0", "1", err);
 }
 
-int nsbox_forward_need(const struct nsbox_network *network, char note[NSBOX_ERROR_MAX],
-		       struct nsbox_error *err)
+/* Asked by netlink first: below /proc/sys/net the kernel looks through the entries of all namespaces. */
+static bool is_needed(struct nsbox_links *links, const struct nsbox_prefix *subnet)
 {
-	int four = network->subnet.address.family ? forward_four(err) : 0, six;
+	return subnet->address.family && nsbox_links_forwards(links, subnet->address.family) != 1;
+}
+
+int nsbox_forward_need(struct nsbox_links *links, const struct nsbox_network *network,
+		       char note[NSBOX_ERROR_MAX], struct nsbox_error *err)
+{
+	int four = is_needed(links, &network->subnet) ? forward_four(err) : 0, six;
 
 	if (four < 0)
 		return four;
-	six = network->subnet6.address.family ? forward_six(err) : 0;
+	six = is_needed(links, &network->subnet6) ? forward_six(err) : 0;
 	if (six < 0)
 		return six;
 	if (four || six)

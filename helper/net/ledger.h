@@ -25,9 +25,13 @@ struct nsbox_lease {
 	char hostname[65];
 	unsigned int n_publish;
 	struct nsbox_publish publish[NSBOX_PUBLISH_MAX];
+	/* As it was read, in the ledger's text; NULL: it is written anew. */
+	const char *line;
+	size_t line_length;
 };
 
 struct nsbox_ledger {
+	char *text;
 	struct nsbox_lease *leases;
 	size_t n, room;
 	int lock;
@@ -45,6 +49,9 @@ static inline bool nsbox_lease_is_free(const struct nsbox_lease *lease)
 {
 	return lease->box[0] == '-';
 }
+
+/* Its box has ended: the user may have the address again. */
+void nsbox_lease_free(struct nsbox_lease *lease);
 
 /* The lease of a box; NULL: it has none. */
 struct nsbox_lease *nsbox_ledger_find(struct nsbox_ledger *ledger, const char *box);

@@ -10,6 +10,7 @@
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
+#include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netlink/netlink.h>
@@ -121,6 +122,7 @@ static void set_ipv6(const char *link, const char *name, const char *value)
 	(void)nsbox_file_write(path, value, NULL);
 }
 
+/* 1: the link did not have it yet. */
 static int set_address(struct nl_sock *sock, int link, const struct nsbox_address *address,
 		       unsigned int length, struct nsbox_error *err)
 {
@@ -137,8 +139,8 @@ static int set_address(struct nl_sock *sock, int link, const struct nsbox_addres
 			rtnl_addr_set_flags(addr, IFA_F_NODAD);
 		r = rtnl_addr_add(sock, addr, 0);
 	}
-	return r < 0 && r != -NLE_EXIST ?
-	       explain(r, "the address", nsbox_addr_text(address).s, err) : 0;
+	return r == -NLE_EXIST ? 0 :
+	       r < 0 ? explain(r, "the address", nsbox_addr_text(address).s, err) : 1;
 }
 
 static int set_up(struct nl_sock *sock, int index, const char *name, struct nsbox_error *err)
@@ -236,43 +238,163 @@ static int make_bridge(struct nsbox_links *links, const struct nsbox_network *ne
 	return sign_bridge(links, network->bridge, err);
 }
 
+/* 1: there was something to do. */
 static int address_bridge(struct nsbox_links *links, const struct nsbox_network *network,
 			  struct nsbox_error *err)
 {
-	int r = 0;
+	const struct nsbox_address *six = &links->gateway6;
+	int four_is_new = 0, six_is_new = 0, r;
 
 	if (links->gateway4.family)
-		r = set_address(links->sock, links->bridge, &links->gateway4,
-				network->subnet.length, err);
-	if (r == 0 && links->gateway6.family)
+		four_is_new = set_address(links->sock, links->bridge, &links->gateway4,
+					  network->subnet.length, err);
+	if (four_is_new < 0)
+		return four_is_new;
+	if (six->family)
+		six_is_new = set_address(links->sock, links->bridge, six, network->subnet6.length, NULL);
+	/* The switch is touched only if it must be: see is_needed() in forward.c. */
+	if (six_is_new < 0) {
 		set_ipv6(network->bridge, "disable_ipv6", "0");
-	if (r == 0 && links->gateway6.family)
-		r = set_address(links->sock, links->bridge, &links->gateway6,
-				network->subnet6.length, err);
-	return r < 0 ? r : set_up(links->sock, links->bridge, network->bridge, err);
+		six_is_new = set_address(links->sock, links->bridge, six, network->subnet6.length, err);
+	}
+	if (six_is_new < 0)
+		return six_is_new;
+	r = set_up(links->sock, links->bridge, network->bridge, err);
+	return r < 0 ? r : four_is_new || six_is_new;
+}
+
+/* An address of the host. */
+struct held {
+	struct rtnl_addr *addr;
+	int link;
+	struct nsbox_address address;
+	struct nsbox_prefix subnet;
+};
+
+static bool read_held(struct nl_object *object, struct held *ret)
+{
+	struct rtnl_addr *addr = (struct rtnl_addr *)object;
+	struct nl_addr *local = rtnl_addr_get_local(addr);
+	size_t size = nsbox_addr_size(rtnl_addr_get_family(addr));
+	unsigned int length = (unsigned int)rtnl_addr_get_prefixlen(addr);
+
+	if (!local || size == 0 || nl_addr_get_len(local) != size || length > 8 * size)
+		return false;
+	*ret = (struct held){ .addr = addr, .link = rtnl_addr_get_ifindex(addr),
+			      .address.family = rtnl_addr_get_family(addr) };
+	memcpy(ret->address.bytes, nl_addr_get_binary_addr(local), size);
+	ret->subnet = (struct nsbox_prefix){ .address = ret->address, .length = length };
+	for (size_t bit = length; bit < 8 * size; bit++)
+		ret->subnet.address.bytes[bit / 8] &= (unsigned char)~(0x80 >> bit % 8);
+	return true;
+}
+
+/* The subnet of @network that has the same addresses; NULL: neither. */
+static const struct nsbox_prefix *same_subnet(const struct nsbox_network *network,
+					      const struct held *held)
+{
+	const struct nsbox_prefix *subnet = held->address.family == AF_INET ? &network->subnet :
+									    &network->subnet6;
+
+	return subnet->length == held->subnet.length &&
+	       nsbox_addr_same(&subnet->address, &held->subnet.address) ? subnet : NULL;
+}
+
+/* Is there a box with an address in @subnet? Then that is its way out. */
+static bool has_boxes(const struct nsbox_ledger *ledger, const struct nsbox_prefix *subnet)
+{
+	for (size_t i = 0; i < ledger->n; i++) {
+		const struct nsbox_lease *lease = &ledger->leases[i];
+
+		if (!nsbox_lease_is_free(lease) &&
+		    (nsbox_addr_number(subnet, &lease->address) ||
+		     nsbox_addr_number(subnet, &lease->address6)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The network's subnet is on another link: of a bridge that we made for another
+ * policy, and that no box needs any more, it is taken; else the host would not
+ * know which of the two leads to the box.
+ */
+static int take_over(struct nsbox_links *links, const struct nsbox_network *network,
+		     const struct held *held, const struct nsbox_ledger *ledger,
+		     struct nsbox_error *err)
+{
+	cleanup_nl(rtnl_link) struct rtnl_link *link = NULL;
+	const char *alias, *name = "?";
+
+	if (rtnl_link_get_kernel(links->sock, held->link, NULL, &link) == 0) {
+		alias = rtnl_link_get_ifalias(link);
+		name = rtnl_link_get_name(link);
+		if (alias && strcmp(alias, OWN_ALIAS) == 0 && !has_boxes(ledger, &held->subnet) &&
+		    rtnl_addr_delete(links->sock, held->addr, 0) == 0)
+			return 0;
+	}
+	return nsbox_error_say(err, EADDRINUSE, "the subnet %s/%u of [network %s] is that of the link "
+			       "%s: end the boxes there, or write another subnet",
+			       nsbox_addr_text(&held->subnet.address).s, held->subnet.length,
+			       network->name, name);
+}
+
+/* Of the bridge: after a refusal what it has just got, else what is not @network's and no box needs. */
+static void take_addresses(struct nsbox_links *links, const struct nsbox_network *network,
+			   bool refused, const struct nsbox_ledger *ledger,
+			   struct nl_cache *addresses)
+{
+	struct held held;
+
+	for (struct nl_object *o = nl_cache_get_first(addresses); o; o = nl_cache_get_next(o)) {
+		if (!read_held(o, &held) || held.link != links->bridge ||
+		    refused != (same_subnet(network, &held) != NULL))
+			continue;
+		if (refused || !has_boxes(ledger, &held.subnet))
+			(void)rtnl_addr_delete(links->sock, held.addr, 0);
+	}
+}
+
+static int read_addresses(struct nsbox_links *links, struct nl_cache **ret, struct nsbox_error *err)
+{
+	int r = rtnl_addr_alloc_cache(links->sock, ret);
+
+	return r < 0 ? explain(r, "the host's", "addresses", err) : 0;
+}
+
+/* After a bridge of ours got an address: another link may have that, and the bridge one that was before. */
+static int settle_addresses(struct nsbox_links *links, const struct nsbox_network *network,
+			    const struct nsbox_ledger *ledger, struct nsbox_error *err)
+{
+	cleanup_nl(nl_cache) struct nl_cache *addresses = NULL;
+	int r = read_addresses(links, &addresses, err);
+	struct held held;
+
+	if (r < 0)
+		return r;
+	for (struct nl_object *o = nl_cache_get_first(addresses); o && r == 0;
+	     o = nl_cache_get_next(o))
+		if (read_held(o, &held) && held.link != links->bridge && same_subnet(network, &held))
+			r = take_over(links, network, &held, ledger, err);
+	take_addresses(links, network, r < 0, ledger, addresses);
+	return r;
 }
 
 /* What the administrator gave his bridge in @subnet. */
 static int find_gateway(struct nsbox_links *links, const struct nsbox_prefix *subnet,
 			const char *bridge, struct nsbox_address *ret, struct nsbox_error *err)
 {
-	cleanup_nl(nl_cache) struct nl_cache *cache = NULL;
-	int r = rtnl_addr_alloc_cache(links->sock, &cache);
+	cleanup_nl(nl_cache) struct nl_cache *addresses = NULL;
+	int r = read_addresses(links, &addresses, err);
+	struct held held;
 
 	if (r < 0)
-		return explain(r, "the addresses of", bridge, err);
-	for (struct nl_object *o = nl_cache_get_first(cache); o; o = nl_cache_get_next(o)) {
-		struct rtnl_addr *addr = (struct rtnl_addr *)o;
-		struct nl_addr *local = rtnl_addr_get_local(addr);
-		struct nsbox_address found = { .family = rtnl_addr_get_family(addr) };
-
-		if (rtnl_addr_get_ifindex(addr) != links->bridge || !local ||
-		    nl_addr_get_len(local) != nsbox_addr_size(found.family))
+		return r;
+	for (struct nl_object *o = nl_cache_get_first(addresses); o; o = nl_cache_get_next(o)) {
+		if (!read_held(o, &held) || held.link != links->bridge ||
+		    !nsbox_addr_number(subnet, &held.address))
 			continue;
-		memcpy(found.bytes, nl_addr_get_binary_addr(local), nl_addr_get_len(local));
-		if (!nsbox_addr_number(subnet, &found))
-			continue;
-		*ret = found;
+		*ret = held.address;
 		return 0;
 	}
 	return nsbox_error_say(err, EADDRNOTAVAIL, "the bridge %s has no address in %s/%u: give it "
@@ -280,19 +402,40 @@ static int find_gateway(struct nsbox_links *links, const struct nsbox_prefix *su
 			       nsbox_addr_text(&subnet->address).s, subnet->length);
 }
 
-static int use_bridge(struct nsbox_links *links, const struct nsbox_network *network,
-		      struct rtnl_link *link, struct nsbox_error *err)
+static int set_mtu(struct nsbox_links *links, const char *name, struct nsbox_error *err)
 {
-	const char *type = rtnl_link_get_type(link);
+	cleanup_nl(rtnl_link) struct rtnl_link *was = rtnl_link_alloc(), *now = rtnl_link_alloc();
+	int r = -NLE_NOMEM;
+
+	if (was && now) {
+		rtnl_link_set_ifindex(was, links->bridge);
+		rtnl_link_set_ifindex(now, links->bridge);
+		rtnl_link_set_mtu(now, links->mtu);
+		r = rtnl_link_change(links->sock, was, now, 0);
+	}
+	return r < 0 ? explain(r, "the MTU of", name, err) : 0;
+}
+
+static int furnish_bridge(struct nsbox_links *links, const struct nsbox_network *network,
+			  const struct nsbox_ledger *ledger, struct nsbox_error *err)
+{
+	int r = address_bridge(links, network, err);
+
+	return r > 0 ? settle_addresses(links, network, ledger, err) : r;
+}
+
+static int use_bridge(struct nsbox_links *links, const struct nsbox_network *network,
+		      struct rtnl_link *link, const struct nsbox_ledger *ledger,
+		      struct nsbox_error *err)
+{
 	int r = 0;
 
-	if (!type || strcmp(type, "bridge") != 0)
-		return nsbox_error_say(err, EEXIST, "%s is there and is no bridge: name another in "
-				       "[network %s]", network->bridge, network->name);
-	links->bridge = rtnl_link_get_ifindex(link);
 	links->own = is_own(links, link);
-	if (links->own)
-		return address_bridge(links, network, err);
+	if (links->own) {
+		if (rtnl_link_get_mtu(link) != links->mtu)
+			r = set_mtu(links, network->bridge, err);
+		return r < 0 ? r : furnish_bridge(links, network, ledger, err);
+	}
 	if (network->subnet.address.family)
 		r = find_gateway(links, &network->subnet, network->bridge, &links->gateway4, err);
 	if (r == 0 && network->subnet6.address.family)
@@ -300,22 +443,66 @@ static int use_bridge(struct nsbox_links *links, const struct nsbox_network *net
 	return r;
 }
 
+/* The link of that name; NULL: there is none. */
+static int find_link(struct nsbox_links *links, const struct nsbox_network *network,
+		     struct rtnl_link **ret, struct nsbox_error *err)
+{
+	int r = rtnl_link_get_kernel(links->sock, 0, network->bridge, ret);
+	const char *type;
+
+	if (r == -NLE_NODEV || r == -NLE_OBJ_NOTFOUND)
+		return 0;
+	if (r < 0)
+		return explain(r, "the bridge", network->bridge, err);
+	type = rtnl_link_get_type(*ret);
+	links->bridge = rtnl_link_get_ifindex(*ret);
+	return type && strcmp(type, "bridge") == 0 ? 0 :
+	       nsbox_error_say(err, EEXIST, "%s is there and is no bridge: name another in "
+			       "[network %s]", network->bridge, network->name);
+}
+
 int nsbox_links_bridge(struct nsbox_links *links, const struct nsbox_network *network,
-		       struct nsbox_error *err)
+		       const struct nsbox_ledger *ledger, struct nsbox_error *err)
 {
 	cleanup_nl(rtnl_link) struct rtnl_link *link = NULL;
-	int r;
+	int r = find_link(links, network, &link, err);
 
 	links->gateway4 = nsbox_addr_nth(&network->subnet, 1);
 	links->gateway6 = nsbox_addr_nth(&network->subnet6, 1);
 	links->mtu = network->mtu ? network->mtu : host_mtu();
-	r = rtnl_link_get_kernel(links->sock, 0, network->bridge, &link);
-	if (r == 0)
-		return use_bridge(links, network, link, err);
-	if (r != -NLE_NODEV && r != -NLE_OBJ_NOTFOUND)
-		return explain(r, "the bridge", network->bridge, err);
+	if (r < 0)
+		return r;
+	if (link)
+		return use_bridge(links, network, link, ledger, err);
 	r = make_bridge(links, network, err);
-	return r < 0 ? r : address_bridge(links, network, err);
+	return r < 0 ? r : furnish_bridge(links, network, ledger, err);
+}
+
+/* The kernel's answer about all links; see RTM_GETNETCONF in rtnetlink(7). */
+static int see_forwarding(struct nl_msg *msg, void *data)
+{
+	struct nlattr *a = nlmsg_find_attr(nlmsg_hdr(msg), sizeof(struct netconfmsg),
+					   NETCONFA_FORWARDING);
+
+	if (a)
+		*(int *)data = nla_get_u32(a) != 0;
+	return NL_OK;
+}
+
+int nsbox_links_forwards(struct nsbox_links *links, int family)
+{
+	const struct netconfmsg header = { .ncm_family = (uint8_t)family };
+	cleanup_nl(nl_msg) struct nl_msg *msg = nlmsg_alloc_simple(RTM_GETNETCONF, NLM_F_REQUEST);
+	int on = -1;
+
+	if (msg && nlmsg_append(msg, (void *)(uintptr_t)&header, sizeof(header), NLMSG_ALIGNTO) == 0 &&
+	    nla_put_u32(msg, NETCONFA_IFINDEX, (uint32_t)NETCONFA_IFINDEX_ALL) == 0 &&
+	    nl_socket_modify_cb(links->sock, NL_CB_VALID, NL_CB_CUSTOM, see_forwarding, &on) == 0) {
+		if (nl_send_auto(links->sock, msg) >= 0 && nl_recvmsgs_default(links->sock) >= 0)
+			(void)nl_wait_for_ack(links->sock);
+		(void)nl_socket_modify_cb(links->sock, NL_CB_VALID, NL_CB_DEFAULT, NULL, NULL);
+	}
+	return on;
 }
 
 /*
@@ -497,9 +684,9 @@ static int furnish(const struct nsbox_links *links, const struct nsbox_network *
 		set_ipv6(INSIDE, "disable_ipv6", "1");
 	if (lease->address.family)
 		r = set_address(sock, link, &lease->address, network->subnet.length, err);
-	if (r == 0 && lease->address6.family)
+	if (r >= 0 && lease->address6.family)
 		r = set_address(sock, link, &lease->address6, network->subnet6.length, err);
-	if (r == 0)
+	if (r >= 0)
 		r = set_up(sock, link, INSIDE, err);
 	if (r == 0 && lease->address.family)
 		r = set_default_route(sock, link, &links->gateway4, err);

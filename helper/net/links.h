@@ -36,9 +36,15 @@ struct nsbox_mac nsbox_links_mac(const struct nsbox_lease *lease);
 int nsbox_links_open(struct nsbox_links *ret, struct nsbox_error *err);
 void nsbox_links_drop(struct nsbox_links *links);
 
-/* Finds the network's bridge, or makes it. */
+/*
+ * Finds the network's bridge, or makes it. One of ours becomes what the policy
+ * says now; what the boxes of @ledger have for their way out stays until they ended.
+ */
 int nsbox_links_bridge(struct nsbox_links *links, const struct nsbox_network *network,
-		       struct nsbox_error *err);
+		       const struct nsbox_ledger *ledger, struct nsbox_error *err);
+
+/* Does the host forward packets of @family? Negative: the kernel does not say. */
+int nsbox_links_forwards(struct nsbox_links *links, int family);
 
 /*
  * The veth pair, its end at @ns_fd ready for use: address, routes, up. Changes

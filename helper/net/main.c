@@ -9,6 +9,7 @@
 #include "conntrack.h"
 #include "forward.h"
 #include "links.h"
+#include "nft.h"
 #include "ports.h"
 #include "rules.h"
 
@@ -48,8 +49,7 @@ static int remove_lease(struct job *job, struct nsbox_lease *lease, struct nsbox
 	nsbox_conntrack_forget(&lease->address);
 	nsbox_conntrack_forget(&lease->address6);
 	nsbox_ledger_forget_request(box);
-	strcpy(lease->box, "-");
-	lease->n_publish = 0;
+	nsbox_lease_free(lease);
 	r = nsbox_ledger_save(&job->ledger, err);
 	return r < 0 ? r : nsbox_ledger_write_hosts(&job->ledger, lease->network, err);
 }
@@ -111,7 +111,7 @@ static int register_box(struct job *job, struct nsbox_lease **ret, struct nsbox_
 
 static int furnish_box(struct job *job, const struct nsbox_lease *lease, struct nsbox_error *err)
 {
-	int r = nsbox_forward_need(&job->request.network, job->reply.note, err);
+	int r = nsbox_forward_need(&job->links, &job->request.network, job->reply.note, err);
 
 	/* Rules before links: there is no moment in which the port may more than it should. */
 	if (r == 0)
@@ -159,7 +159,7 @@ static int add_box(struct job *job, struct nsbox_error *err)
 	int r = nsbox_ports_check(&job->request, err);
 
 	if (r == 0)
-		r = nsbox_links_bridge(&job->links, &job->request.network, err);
+		r = nsbox_links_bridge(&job->links, &job->request.network, &job->ledger, err);
 	job->request.own_bridge = job->links.own;
 	if (r == 0)
 		r = register_soon(job, &lease, err);
@@ -197,6 +197,28 @@ static int read_request(struct nsbox_net_request *ret, struct nsbox_error *err)
 	return 0;
 }
 
+/* Somebody has flushed the rules. What a box has begun since then may be what they forbid. */
+static int restore(struct job *job, struct nsbox_error *err)
+{
+	int r;
+
+	if (is_idle(&job->ledger) || nsbox_nft_in_force())
+		return 0;
+	r = nsbox_rules_repair(&job->ledger, err);
+	for (size_t i = 0; r == 0 && i < job->ledger.n; i++) {
+		const struct nsbox_lease *lease = &job->ledger.leases[i];
+
+		if (nsbox_lease_is_free(lease))
+			continue;
+		nsbox_conntrack_forget(&lease->address);
+		nsbox_conntrack_forget(&lease->address6);
+	}
+	if (r == 0)
+		(void)snprintf(job->reply.note, sizeof(job->reply.note), "somebody took nsbox's rules out "
+			       "of nftables: they are in force again");
+	return r;
+}
+
 static int serve(struct job *job, struct nsbox_error *err)
 {
 	switch (job->request.op) {
@@ -204,6 +226,8 @@ static int serve(struct job *job, struct nsbox_error *err)
 		return add_box(job, err);
 	case NSBOX_NET_REMOVE:
 		return remove_box(job, err);
+	case NSBOX_NET_RESTORE:
+		return restore(job, err);
 	default:
 		return is_idle(&job->ledger) ? 0 : nsbox_rules_repair(&job->ledger, err);
 	}

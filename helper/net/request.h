@@ -26,6 +26,7 @@ enum nsbox_net_op {
 	NSBOX_NET_ADD,
 	NSBOX_NET_REMOVE,
 	NSBOX_NET_REPAIR,	/* all rules anew, if there is a box; no box is named */
+	NSBOX_NET_RESTORE,	/* the same, if they are not in force */
 };
 
 struct nsbox_net_request {

@@ -14,8 +14,11 @@
 #define CONNECTIONS_MAX "2048"
 
 /*
- * The frame. "open" holds bridges whose boxes reach each other, "own" those that
- * nobody but boxes is on. It is put in force with all boxes' rules at once, so
+ * The frame. "own" holds bridges that nobody but boxes is on, "open" those with
+ * boxes that reach each other, "open4", "open6" and "open" of the other table these
+ * boxes: of one bridge some may be isolated, as the policy was changed. "all4" and
+ * "all6" hold boxes that may everything: with an element of a map that leads to a
+ * chain the kernel walks through all there are. It is put in force with all boxes' rules at once, so
  * there is no moment without.
  */
 static const char frame[] =
@@ -32,6 +35,10 @@ static const char frame[] =
 	"add set inet nsbox box6 { type ipv6_addr; }\n"
 	"add set inet nsbox nat4 { type ipv4_addr; }\n"
 	"add set inet nsbox nat6 { type ipv6_addr; }\n"
+	"add set inet nsbox open4 { type ipv4_addr; }\n"
+	"add set inet nsbox open6 { type ipv6_addr; }\n"
+	"add set inet nsbox all4 { type ipv4_addr; }\n"
+	"add set inet nsbox all6 { type ipv6_addr; }\n"
 	"add map inet nsbox out4 { type ipv4_addr : verdict; }\n"
 	"add map inet nsbox out6 { type ipv6_addr : verdict; }\n"
 	"add map inet nsbox host4 { type ipv4_addr : verdict; }\n"
@@ -57,6 +64,7 @@ static const char frame[] =
 	"add chain inet nsbox postrouting { type nat hook postrouting priority srcnat; }\n"
 	"add table bridge nsbox\n"
 	"add map bridge nsbox ports { type ifname : verdict; }\n"
+	"add set bridge nsbox open { type ifname; }\n"
 	"add set bridge nsbox own4 { type ifname . ether_addr . ipv4_addr; }\n"
 	"add set bridge nsbox own6 { type ifname . ether_addr . ipv6_addr; }\n"
 	"add chain bridge nsbox prerouting { type filter hook prerouting priority -300; }\n"
@@ -66,8 +74,8 @@ static const char frame[] =
 	/* Where br_netfilter is, it shows what goes over the bridge here too. */
 	"add rule inet nsbox forward iifname . oifname @open meta pkttype { broadcast, multicast } "
 		"accept\n"
-	"add rule inet nsbox forward iifname . oifname @open ip daddr @box4 accept\n"
-	"add rule inet nsbox forward iifname . oifname @open ip6 daddr @box6 accept\n"
+	"add rule inet nsbox forward iifname . oifname @open ip saddr @open4 ip daddr @open4 accept\n"
+	"add rule inet nsbox forward iifname . oifname @open ip6 saddr @open6 ip6 daddr @open6 accept\n"
 	"add rule inet nsbox forward ip daddr @box4 ct status dnat accept\n"
 	"add rule inet nsbox forward ip6 daddr @box6 ct status dnat accept\n"
 	"add rule inet nsbox forward ip daddr @box4 drop\n"
@@ -78,6 +86,8 @@ static const char frame[] =
 	"add rule inet nsbox forward ip6 saddr @box6 ip6 daddr fe80::/10 drop\n"
 	/* The same for clouds that speak IPv6: metadata at Amazon and at Google. */
 	"add rule inet nsbox forward ip6 saddr @box6 ip6 daddr { fd00:ec2::254, fd20:ce::254 } drop\n"
+	"add rule inet nsbox forward ip saddr @all4 goto common\n"
+	"add rule inet nsbox forward ip6 saddr @all6 goto common\n"
 	"add rule inet nsbox forward ip saddr vmap @out4\n"
 	"add rule inet nsbox forward ip6 saddr vmap @out6\n"
 	"add rule inet nsbox forward iifname @own drop\n"
@@ -95,6 +105,8 @@ static const char frame[] =
 	"add rule inet nsbox input ct state established,related accept\n"
 	"add rule inet nsbox input icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"
 	"add rule inet nsbox input ip saddr @box4 ip daddr 169.254.0.0/16 drop\n"
+	"add rule inet nsbox input ip saddr @all4 jump common-h\n"
+	"add rule inet nsbox input ip6 saddr @all6 jump common-h\n"
 	"add rule inet nsbox input ip saddr vmap @host4\n"
 	"add rule inet nsbox input ip6 saddr vmap @host6\n"
 	"add rule inet nsbox input ip saddr @box4 reject with icmpx admin-prohibited\n"
@@ -125,6 +137,9 @@ static const char frame[] =
 		"nd-neighbor-advert } drop\n"
 	"add rule bridge nsbox prerouting iifname . ether saddr . ip6 saddr @own6 accept\n"
 	"add rule bridge nsbox prerouting drop\n"
+	/* Two isolated ports do not meet anyhow; this keeps one that is not from one that is. */
+	"add rule bridge nsbox forward iifname \"nsb-*\" oifname \"nsb-*\" iifname != @open drop\n"
+	"add rule bridge nsbox forward iifname \"nsb-*\" oifname \"nsb-*\" oifname != @open drop\n"
 	/* Boxes and whatever else an administrator has on his bridge meet in IP, or not at all. */
 	"add rule bridge nsbox forward iifname \"nsb-*\" oifname != \"nsb-*\" drop\n"
 	"add rule bridge nsbox forward iifname != \"nsb-*\" oifname \"nsb-*\" drop\n";
@@ -197,6 +212,12 @@ static bool has_chains(const struct nsbox_net_request *r)
 static bool has_port_chain(const struct nsbox_net_request *r)
 {
 	return r->rate_up || !r->network.isolate || !nsbox_defends(isolate) || !nsbox_defends(spoof);
+}
+
+/* Boxes that reach others of their kind; without the defence all do. */
+static bool is_open(const struct nsbox_net_request *r)
+{
+	return !r->network.isolate || !nsbox_defends(isolate);
 }
 
 /* "tcp dport 443", or what else an entry of egress is. */
@@ -314,22 +335,28 @@ static void write_port_chain(const struct writer *w)
 	(void)fprintf(w->to, PORT_RULE "drop\n", w->chain);
 }
 
-/* Of one family: who it is, and where its packets are weighed. */
-static void write_membership(const struct writer *w, const struct nsbox_address *a)
+/* Of one family: who it is, and where its packets are weighed; to add or to "delete". */
+static void write_membership(const struct writer *w, const struct nsbox_address *a,
+			     const char *verb)
 {
-	const char *chain = has_chains(w->request) ? w->chain : "common";
+	const struct { const char *name; bool has; } sets[] = {
+		{ "box", true }, { "nat", w->lease->nat }, { "open", is_open(w->request) },
+		{ "all", !has_chains(w->request) },
+	};
+	const bool add = verb[0] == 'a';
 	char six = a->family == AF_INET ? '4' : '6';
 
-	if (!a->family)
+	for (size_t i = 0; a->family && i < sizeof(sets) / sizeof(sets[0]); i++)
+		if (sets[i].has)
+			(void)fprintf(w->to, "%s element inet nsbox %s%c { %s }\n", verb,
+				      sets[i].name, six, nsbox_addr_text(a).s);
+	if (!a->family || !has_chains(w->request))
 		return;
-	(void)fprintf(w->to, "add element inet nsbox box%c { %s }\n", six, nsbox_addr_text(a).s);
-	(void)fprintf(w->to, "add element inet nsbox out%c { %s : goto %s }\n", six,
-		      nsbox_addr_text(a).s, chain);
-	(void)fprintf(w->to, "add element inet nsbox host%c { %s : jump %s-h }\n", six,
-		      nsbox_addr_text(a).s, chain);
-	if (w->lease->nat)
-		(void)fprintf(w->to, "add element inet nsbox nat%c { %s }\n", six,
-			      nsbox_addr_text(a).s);
+	(void)fprintf(w->to, "%s element inet nsbox out%c { %s%s%s }\n", verb, six,
+		      nsbox_addr_text(a).s, add ? " : goto " : "", add ? w->chain : "");
+	(void)fprintf(w->to, "%s element inet nsbox host%c { %s%s%s%s }\n", verb, six,
+		      nsbox_addr_text(a).s, add ? " : jump " : "", add ? w->chain : "",
+		      add ? "-h" : "");
 }
 
 /* A published port: its element's key, without and with where it leads. */
@@ -357,6 +384,8 @@ static void write_shared(const struct writer *w, const char *verb)
 	const struct nsbox_mac m = nsbox_links_mac(w->lease);
 	const unsigned char *b = m.bytes;
 
+	if (is_open(w->request))
+		(void)fprintf(w->to, "%s element bridge nsbox open { %s }\n", verb, w->chain);
 	for (size_t i = 0; i < 2; i++) {
 		const struct nsbox_address *a = both[i];
 		char six = a->family == AF_INET ? '4' : '6';
@@ -402,8 +431,8 @@ static void write_box(const struct writer *w)
 		(void)fprintf(w->to, "add element inet nsbox open { \"%s\" . \"%s\" }\n", bridge,
 			      bridge);
 	write_chains(w);
-	write_membership(w, &w->lease->address);
-	write_membership(w, &w->lease->address6);
+	write_membership(w, &w->lease->address, "add");
+	write_membership(w, &w->lease->address6, "add");
 	for (unsigned int i = 0; i < w->request->n_publish; i++) {
 		write_published(w->lease, &w->request->publish[i], AF_INET, false, w->to);
 		write_published(w->lease, &w->request->publish[i], AF_INET6, false, w->to);
@@ -482,21 +511,14 @@ int nsbox_rules_repair(const struct nsbox_ledger *ledger, struct nsbox_error *er
 static void write_removal(const struct nsbox_net_request *request,
 			  const struct nsbox_lease *lease, FILE *to)
 {
-	const struct nsbox_address *both[] = { &lease->address, &lease->address6 };
 	struct writer w = { .request = request, .lease = lease, .to = to };
 
 	nsbox_links_name(lease->box, w.chain);
 	if (has_port_chain(request))
 		(void)fprintf(to, "delete element bridge nsbox ports { %s }\n", w.chain);
 	write_shared(&w, "delete");
-	for (size_t i = 0; i < 2; i++) {
-		static const char *const sets[] = { "out", "host", "box", "nat" };
-
-		for (size_t s = 0; both[i]->family && s < (lease->nat ? 4 : 3); s++)
-			(void)fprintf(to, "delete element inet nsbox %s%c { %s }\n", sets[s],
-				      both[i]->family == AF_INET ? '4' : '6',
-				      nsbox_addr_text(both[i]).s);
-	}
+	write_membership(&w, &lease->address, "delete");
+	write_membership(&w, &lease->address6, "delete");
 	for (unsigned int i = 0; i < lease->n_publish; i++) {
 		write_published(lease, &lease->publish[i], AF_INET, true, to);
 		write_published(lease, &lease->publish[i], AF_INET6, true, to);

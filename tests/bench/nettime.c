@@ -6,6 +6,7 @@
  *	nettime NSBOX-NET FLOOR pairs ROUNDS	one after the other, nothing else there
  *	nettime NSBOX-NET FLOOR many BOXES	boxes that stay: the first, ..., the last
  *	nettime NSBOX-NET FLOOR cycle BOXES	made and ended: what is left, as counts
+ *	nettime NSBOX-NET FLOOR together BOXES	all at once: the addresses of each
  */
 #include "bench.h"
 #include "request.h"
@@ -74,13 +75,14 @@ static void prefix(struct nsbox_prefix *p, int family, const char *text, unsigne
 	inet_pton(family, text, p->address.bytes);
 }
 
+static struct nsbox_net_reply reply;
+
 static double ask(enum nsbox_net_op op, unsigned int number, int ns)
 {
 	struct nsbox_net_request r = {
 		.version = NSBOX_NET_VERSION, .op = op, .keeper = (int)getpid(), .uid = 1000 + number,
 		.network = { .name = "default", .bridge = "nsbox0", .isolate = true, .nat = true },
 	};
-	static struct nsbox_net_reply reply;
 	char *argv[] = { (char *)(uintptr_t)program, NULL };
 	int memory = memfd_create("request", MFD_CLOEXEC);
 	double us;
@@ -185,6 +187,35 @@ static void cycle(unsigned int boxes)
 	count();
 }
 
+/* As many keepers as boxes, which all begin when the pipe is closed. */
+static void together(unsigned int boxes)
+{
+	int gate[2], status;
+	unsigned int failed = 0;
+
+	if (pipe(gate) < 0)
+		die("pipe");
+	for (unsigned int i = 0; i < boxes; i++) {
+		char byte;
+
+		if (fork() != 0)
+			continue;
+		int ns = make_namespace();
+
+		close(gate[1]);
+		if (read(gate[0], &byte, 1) != 0)
+			_exit(1);
+		ask(NSBOX_NET_ADD, i, ns);
+		printf("%s %s\n", reply.address, reply.address6);
+		exit(0);
+	}
+	close(gate[1]);
+	while (wait(&status) > 0)
+		failed += status != 0;
+	if (failed)
+		exit(1);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned int n;
@@ -204,6 +235,8 @@ int main(int argc, char **argv)
 		pairs(n);
 	else if (strcmp(argv[3], "many") == 0)
 		many(n);
+	else if (strcmp(argv[3], "together") == 0)
+		together(n);
 	else
 		cycle(n);
 	return 0;

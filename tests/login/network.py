@@ -9,9 +9,11 @@ NSBOX_TEST_BOXES    how many boxes are opened and ended, for what they leave (20
 import json
 import os
 import re
+import signal
 import subprocess
 
 from common import contains, eq, policy, setup as common_setup
+import internet
 import observe
 from tap import lacks, main, test
 from throwaway import REPO
@@ -20,45 +22,6 @@ BOXES = int(os.environ.get("NSBOX_TEST_BOXES", "200"))
 OUTSIDE, OUTSIDE6 = "192.0.2.80", "2001:db8:2::80"
 HOST, HOST6 = "198.51.100.2", "2001:db8:1::2"
 SIX = "[network default]\nsubnet6 = fd00:88::/64\n"
-
-# Serves one line that says who asks, on TCP and UDP, both families, until it is ended.
-SERVER = """
-import socket, sys, threading
-def tcp(port):
-    s = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
-    def run():
-        while True:
-            c, a = s.accept()
-            try:
-                c.sendall((a[0] + "\\n").encode()); c.close()
-            except OSError: pass
-    threading.Thread(target=run).start()
-def udp(port):
-    s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); s.setsockopt(41, 26, 0); s.bind(("::", port))
-    def run():
-        while True:
-            d, a = s.recvfrom(100); s.sendto((a[0] + "\\n").encode(), a)
-    threading.Thread(target=run).start()
-for port in sys.argv[1:]:
-    tcp(int(port)); udp(int(port))
-print("ready", flush=True)
-"""
-
-# Connects and prints what it hears, or the error's name.
-ASK = """
-import socket, sys
-kind, host, port = sys.argv[1:4]
-s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET,
-                  socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
-s.settimeout(float(sys.argv[4]) if len(sys.argv) > 4 else 3)
-try:
-    s.connect((host, int(port)))
-    if kind == "udp": s.send(b"?")
-    print(s.recv(100).decode().strip().removeprefix("::ffff:"))
-except OSError as e:
-    print(type(e).__name__, e.errno)
-"""
-
 
 def ip(h, words):
     return h.run("ip " + words).check()
@@ -88,8 +51,7 @@ def make_internet(h):
 def setup(h):
     os.makedirs("/run/netns", exist_ok=True)
     common_setup(h)
-    h.write("/usr/local/bin/ask", "#!/usr/bin/python3\n" + ASK, 0o755)
-    h.write("/usr/local/bin/answer", "#!/usr/bin/python3\n" + SERVER, 0o755)
+    internet.install(h)
     make_internet(h)
     h.idle()
     serve(h, "outside", 80, 53, 5432, keep=True)
@@ -118,7 +80,7 @@ def forget(h):
     for name in os.listdir("/run/netns"):
         if name not in ("router", "outside"):
             h.run(f"ip netns delete {name}")
-    for table in ("inet nsbox", "bridge nsbox", "inet admin", "ip filter", "inet firewalld"):
+    for table in ("inet nsbox", "bridge nsbox", "inet admin", "ip filter", "inet firewalld", "ip libvirt_network"):
         h.run(f"nft delete table {table}")
     for link in json.loads(h.run("ip -j link show type bridge").out or "[]"):
         if link:
@@ -263,6 +225,63 @@ def a_bridge_that_was_begun_by_a_killed_program_is_finished(h):
 
 
 @test
+def a_bridge_of_ours_follows_the_policy_and_boxes_from_before_keep_their_way_out(h):
+    four = lambda: {a["local"] for a in json.loads(h.run("ip -j address show dev nsbox0").out)[0]["addr_info"] if a["family"] == "inet"}
+    a = h.session("alice")
+    h.policy(policy("[user alice]\nnet = bridge\n[user bob]\nnet = bridge\n[network default]\nsubnet = 10.66.0.0/24\nmtu = 1400\n"))
+    b = h.session("bob")
+    eq([addresses(h, s.pid)["inet"] for s in (a, b)], ["10.88.0.2", "10.66.0.2"], "addresses")
+    contains(h.run("ip link show nsbox0").out, "mtu 1400", "the bridge")
+    eq(four(), {"10.88.0.1", "10.66.0.1"}, "the bridge's addresses while both boxes are there")
+    for s in (a, b):
+        eq(h.enter(s.pid, "/usr/local/bin/ask", "tcp", OUTSIDE, "80").out.strip(), HOST, "to the outside")
+    a.close()
+    h.wait_until(lambda: len(observe.keepers()) == 1, 5, "the first box has ended")
+    h.policy(policy("[user alice]\nnet = bridge\n[network default]\nsubnet = 10.67.0.0/24\n"))
+    a = h.session("alice")
+    eq(four(), {"10.66.0.1", "10.67.0.1"}, "the bridge's addresses, without the subnet that nobody is in")
+    eq(h.enter(b.pid, "/usr/local/bin/ask", "tcp", OUTSIDE, "80").out.strip(), HOST, "the box from before, to the outside")
+
+
+@test
+def a_subnet_that_is_on_another_bridge_refuses_until_its_boxes_have_ended(h):
+    lab = "[user alice]\nnet = bridge:lab\n[user bob]\nnet = bridge:lab\n[network lab]\nbridge = %s\nsubnet = 10.9.0.0/29\n"
+    h.policy(policy(lab % "lab0"))
+    s = h.session("alice")
+    h.policy(policy(lab % "lab1"))
+    r = h.ssh("bob", "true")
+    eq(r.code, 254, "on another bridge")
+    contains(str(r), "the subnet 10.9.0.0/29 of [network lab] is that of the link lab0: end the boxes there, or write another subnet")
+    eq(h.enter(s.pid, "/usr/local/bin/ask", "tcp", OUTSIDE, "80").out.strip(), HOST, "the box that is there, to the outside")
+    s.close()
+    h.wait_until(lambda: not observe.keepers(), 5, "its boxes have ended")
+    eq(ask(h, "bob", OUTSIDE, 80), HOST, "on another bridge, then")
+    ip(h, "link add plain0 type bridge")
+    ip(h, "address add 10.9.1.1/29 dev plain0")
+    h.policy(policy(lab.replace("10.9.0.0", "10.9.1.0") % "lab1"))
+    contains(str(h.ssh("bob", "true")), "is that of the link plain0", "on a link of somebody else's")
+
+
+@test
+def boxes_that_reach_others_do_not_reach_one_that_is_isolated_now(h):
+    both = "[user alice]\nnet = bridge\n[user bob]\nnet = bridge\n" + SIX
+    h.policy(policy(both + "isolate = no\n"))
+    a = h.session("alice")
+    h.policy(policy(both))
+    b = h.session("bob")
+    serving(h, a, 8080), serving(h, b, 8080)
+    for there, here in ((a, b), (b, a)):        # each knows the other's card: nobody has to ask for it
+        card = json.loads(h.enter(there.pid, "ip", "-j", "link", "show", "dev", "eth0").out)[0]["address"]
+        for address in addresses(h, there.pid).values():
+            h.enter(here.pid, "ip", "neighbour", "replace", address, "lladdr", card, "dev", "eth0").check()
+    for calls in ("0", "1"):    # what goes over the bridge is seen by the rules of the bridge, and by those of IP
+        h.run(f"sysctl -qw net.bridge.bridge-nf-call-iptables={calls} net.bridge.bridge-nf-call-ip6tables={calls}")
+        for there, here in ((a, b), (b, a)):
+            for address in addresses(h, there.pid).values():
+                contains(h.enter(here.pid, "/usr/local/bin/ask", "tcp", address, "8080", "0.5").out, "Error", f"{address}, br_netfilter {calls}")
+
+
+@test
 def a_bridge_that_cannot_be_used_refuses_the_login(h):
     lab = "[user alice]\nnet = bridge:lab\n[network lab]\nbridge = lab0\nsubnet = 10.9.0.0/29\n"
     ip(h, "link add lab0 type bridge")
@@ -325,8 +344,11 @@ def the_administrators_tables_are_untouched(h):
 @test
 def rules_that_somebody_flushed_are_made_anew_for_all_boxes(h):
     s = h.session("bob")
+    keeper = observe.keepers()[0].pid
+    os.kill(keeper, signal.SIGSTOP)         # it would be first
     h.run("nft flush ruleset").check()
     eq(ask(h, "alice", OUTSIDE, 80), HOST, "a box after the flush")
+    os.kill(keeper, signal.SIGCONT)
     eq(ask(h, "bob", OUTSIDE, 80), HOST, "the box from before")
     contains(h.run("nft list table bridge nsbox").out, "10.88.0.2", "the port of the box from before")
 
@@ -335,6 +357,7 @@ def rules_that_somebody_flushed_are_made_anew_for_all_boxes(h):
 def gc_puts_flushed_rules_in_force_again(h):
     h.policy(policy("[user alice]\nnet = bridge\negress = none\n" + SIX))
     s = h.session("alice")
+    os.kill(observe.keepers()[0].pid, signal.SIGSTOP)       # it would be first
     h.run("nft flush ruleset").check()
     finding = lambda: [(f["severity"], f["fix"]) for f in json.loads(h.run("nsbox doctor --json", timeout=60).out)["findings"]
                        if f["check"] == "network.rules"]
@@ -342,7 +365,37 @@ def gc_puts_flushed_rules_in_force_again(h):
     h.run("nsbox gc").check()
     eq(finding(), [("ok", None)], "nsbox doctor after it")
     contains(h.run("nft list table bridge nsbox").out, "10.88.0.2", "its port")
+    os.kill(observe.keepers()[0].pid, signal.SIGCONT)
     contains(ask(h, "alice", OUTSIDE, 80, wait=1), "Error", "with egress = none")
+
+
+# Twice the same flow, with a line on standard input between them.
+TWICE = "import socket; s = socket.socket(2, 2); s.settimeout(1); s.connect(('192.0.2.80', 53))\n" \
+        "for _ in range(2):\n s.send(b'?')\n try: print(s.recv(99).decode().strip(), flush=True)\n except OSError: print('nothing', flush=True)\n input()"
+
+
+@test
+def a_keeper_puts_flushed_rules_in_force_again_and_what_began_meanwhile_ends(h):
+    h.policy(policy("[user alice]\nnet = bridge\negress = none\n" + SIX))
+    h.run("ip -n router route replace 10.88.0.0/16 via " + HOST).check()     # without our rules nobody translates
+    s = h.session("alice")
+    there = lambda: "10.88.0.2" in h.run("nft list table bridge nsbox").out and "reject" in h.run("nft list chain inet nsbox input").out
+    for command in ("flush ruleset", "delete table inet nsbox", "flush table bridge nsbox"):
+        mark = h.log_mark()
+        assert there(), f"rules before {command}"
+        h.run("nft " + command).check()
+        h.wait_until(there, 5, f"the rules are there again after {command}")
+        h.wait_for_log("somebody took nsbox's rules out of nftables: they are in force again", since=mark)
+    os.kill(observe.keepers()[0].pid, signal.SIGSTOP)
+    h.run("nft flush ruleset").check()
+    flow = h.start(["nsenter", "-t", str(s.pid), "-n", "python3", "-c", TWICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    eq(flow.stdout.readline(), b"::ffff:10.88.0.2\n", "while nothing holds it back")
+    os.kill(observe.keepers()[0].pid, signal.SIGCONT)
+    h.wait_until(there, 5, "the rules are there again")
+    h.wait_until(lambda: not [p for p in observe.processes() if p.name == "nsbox-net"], 5, "nsbox-net has ended")
+    flow.stdin.write(b"\n"), flow.stdin.flush()
+    eq(flow.stdout.readline(), b"nothing\n", "the same flow after it")
+    h.run("ip -n router route del 10.88.0.0/16")
 
 
 # ------------------------------------------------------------ doctor
@@ -391,6 +444,42 @@ def doctor_names_chains_of_others_that_drop_and_the_line_that_helps(h):
         eq([f[0] for f in diagnose(h, "firewall")], ["ok"], f"after the line for {who}")
         eq(ask(h, "alice", OUTSIDE, 80), HOST, f"a box after the line for {who}")
         h.run("nft delete table " + " ".join(rules_of.split()[1:3])).check()
+
+
+# As libvirt 10 and later write it for a network of its; {0} is the bridge.
+LIBVIRT = """table ip libvirt_network {{
+ chain forward {{ type filter hook forward priority filter; policy accept; counter jump guest_cross; counter jump guest_input; counter jump guest_output; }}
+ chain guest_cross {{ iif {0} oif {0} counter accept; }}
+ chain guest_input {{ oif {0} ip daddr 10.9.0.0/24 ct state established,related counter accept; oif {0} counter reject; }}
+ chain guest_output {{ ip saddr 10.9.0.0/24 iif {0} counter accept; iif {0} counter reject; }}
+}}"""
+
+
+@test
+def doctor_says_where_libvirts_rules_are_in_the_way(h):
+    for name, address in (("virbr0", "10.9.0.1"), ("lab0", "10.9.1.1")):
+        ip(h, f"link add {name} type bridge")
+        ip(h, f"address add {address}/24 dev {name}")
+        ip(h, f"link set {name} up")
+    h.run(["nft", LIBVIRT.format("virbr0")]).check()
+    lab = "[user alice]\nnet = bridge:lab\npublish = 2222:22\n[network lab]\nbridge = %s\nsubnet = 10.9.%d.0/24\n"
+    reached = lambda: h.run(["ip", "netns", "exec", "outside", "/usr/local/bin/ask", "tcp", HOST, "2222", "1"]).out
+    h.policy(policy(lab % ("virbr0", 0)))
+    (severity, message, fix), = diagnose(h, "libvirt")
+    eq((severity, fix), ("warning", "write another bridge in [network lab]"), message)
+    contains(message, "chain ip libvirt_network guest_input rejects at virbr0", "what it says")
+    s = h.session("alice")
+    serving(h, s, 22)
+    contains(reached(), "Error", "a published port of a box on libvirt's bridge")
+    s.close()
+    h.wait_until(lambda: not observe.keepers(), 5, "the box has ended")
+    h.policy(policy(lab % ("lab0", 1)))
+    eq([f[0] for f in diagnose(h, "libvirt")], ["ok"], "with another bridge")
+    s = h.session("alice")
+    serving(h, s, 22)
+    contains(reached(), OUTSIDE, "the same on another bridge")
+    h.run("nft delete table ip libvirt_network").check()
+    eq(diagnose(h, "libvirt"), [], "without libvirt")
 
 
 @test
@@ -947,13 +1036,23 @@ def a_program_killed_at_any_step_leaves_nothing_for_long(h):
         os.rename(real + ".real", real)
 
 
-@test(timeout=300)
-def a_thousand_networks_made_and_removed_leave_nothing(h):
-    """NSBOX_TEST_NETWORKS of them (1000), by nsbox-net alone."""
+def nettime(h, mode, number):
+    """nsbox-net alone, without keepers and boxes, in a network of its own."""
     includes = ["-I" + os.path.join(REPO, d) for d in ("pam_nsbox", "helper/policy", "helper/lib", "helper/box", "helper/net", "tests/bench")]
     h.run(["cc", "-std=gnu11", "-D_GNU_SOURCE", "-o", "/tmp/nettime", REPO + "/tests/bench/nettime.c", *includes], timeout=60).check()
-    out = h.run(["/tmp/nettime", "/usr/local/libexec/nsbox-net", "-", "cycle", os.environ.get("NSBOX_TEST_NETWORKS", "1000")], timeout=280).check().out
-    after_one, after_all = out.splitlines()
+    return h.run(["/tmp/nettime", "/usr/local/libexec/nsbox-net", "-", mode, str(number)], timeout=280).check().out.splitlines()
+
+
+@test(timeout=300)
+def two_hundred_networks_at_once_have_an_address_each(h):
+    both = [line.split() for line in nettime(h, "together", 200)]
+    eq([len({pair[family] for pair in both}) for family in (0, 1)], [200, 200], "different addresses of each family")
+
+
+@test(timeout=300)
+def a_thousand_networks_made_and_removed_leave_nothing(h):
+    """NSBOX_TEST_NETWORKS of them (1000)."""
+    after_one, after_all = nettime(h, "cycle", os.environ.get("NSBOX_TEST_NETWORKS", "1000"))
     contains(after_one, " links, ")
     eq(after_all, after_one, "what is there after the last and after the first")
 

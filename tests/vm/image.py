@@ -26,11 +26,11 @@ SUITE = "bookworm"
 
 # What a small real server has, and what the parts of nsbox are linked with.
 PACKAGES = [
-    "at", "auditd", "busybox", "cron", "dbus", "e2fsprogs", "git", "initramfs-tools", "iproute2", "kbd",
-    "kmod", "less", "libcap2", "libcap2-bin", "libnftables1", "libnl-3-200", "libnl-route-3-200",
-    "libnss-systemd", "libpam-modules", "libpam-runtime", "libpam-systemd", "libpam0g", "libseccomp2",
-    "linux-image-amd64", "login", "make", "nftables", "openssh-client", "openssh-server", "passwd", "procps",
-    "python3", "strace", "sudo", "systemd-container", "systemd-sysv", "tmux", "udev", "util-linux",
+    "at", "auditd", "busybox", "cron", "dbus", "e2fsprogs", "firewalld", "git", "initramfs-tools",
+    "iproute2", "kbd", "kmod", "less", "libcap2", "libcap2-bin", "libnftables1", "libnl-3-200",
+    "libnl-route-3-200", "libnss-systemd", "libpam-modules", "libpam-runtime", "libpam-systemd", "libpam0g", "libseccomp2",
+    "linux-image-amd64", "login", "make", "network-manager", "nftables", "openssh-client",
+    "openssh-server", "passwd", "procps", "python3", "strace", "sudo", "systemd-container", "systemd-sysv", "tmux", "udev", "ufw", "util-linux",
     "xfsprogs", "zstd",
 ]
 
@@ -60,8 +60,10 @@ ln -s ../nsbox-test.service /run/systemd/system/multi-user.target.wants/
 exec /sbin/init
 """
 
-# Nothing here is updated or kept tidy, and an emulated processor has better to do.
-MASKED = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer",
+# Nothing here is updated or kept tidy, and an emulated processor has better to do. What takes care of
+# the network or guards it the tests start themselves.
+MASKED = ["NetworkManager.service", "firewalld.service", "systemd-networkd.service", "ufw.service",
+          "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer",
           "e2scrub_reap.service", "fstrim.timer", "logrotate.timer", "motd-news.timer",
           "systemd-tmpfiles-clean.timer"]
 

@@ -671,6 +671,8 @@ def a_restart_of_the_service_ends_all_boxes_and_the_next_login_has_a_new_one(h):
     box_of(h.hold(as_alice).pid)
 
 
+import network      # its tests come last
+
 if __name__ == "__main__":
     throwaway.boot = boot_here
     host.Host = Machine
