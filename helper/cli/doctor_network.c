@@ -195,8 +195,10 @@ static void check_firewall(struct nsbox_doctor *d, const struct nsbox_network *n
 				   b->chain, bridge);
 			continue;
 		}
+		/* Of firewalld's zones some forward between their links, as Debian's default does. */
 		nsbox_find(d, NSBOX_WARNING, "network.firewall", "the chain %s %s %s drops what boxes "
-			   "on %s send and receive", family_word(b->family), b->table, b->chain, bridge);
+			   "on %s send and receive%s", family_word(b->family), b->table, b->chain, bridge,
+			   strcmp(b->table, "firewalld") == 0 ? ", unless its zone forwards that" : "");
 		say_line(d, &f, b);
 	}
 	if (!f.n)
