@@ -166,10 +166,14 @@ install: all
 		$(DESTDIR)$(call place_of_page,$(p)) &&) :
 	install -d $(DESTDIR)$(DOCDIR)/examples
 	install -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples
-	test -z '$(SYSTEMDUNITDIR)' || { install -D -m 0644 conf/systemd/user-manager.conf \
-			$(DESTDIR)$(SYSTEMDUNITDIR)/user@.service.d/nsbox.conf && \
-		sed 's,@LIBEXECDIR@,$(LIBEXECDIR),' conf/systemd/nsbox.service.in \
-			> $(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service; }
+	$(if $(SYSTEMDUNITDIR),$(MAKE) -s install-units)
+
+# nsbox.service, what systemd is to do about the user managers, and what that needs.
+UNITS := nsbox.service nsbox-user@.target user@.service.d/nsbox.conf
+install-units:
+	$(foreach u,$(UNITS),install -d $(dir $(DESTDIR)$(SYSTEMDUNITDIR)/$(u)) && \
+		sed 's,@LIBEXECDIR@,$(LIBEXECDIR),; s,@BINDIR@,$(BINDIR),' conf/systemd/$(u).in \
+			> $(DESTDIR)$(SYSTEMDUNITDIR)/$(u) &&) :
 
 # ------------------------------------------------------------------ tests
 
@@ -299,8 +303,7 @@ uninstall:
 		echo 'them, not even root: take the line out first.'; exit 1; }
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
 		$(DESTDIR)$(LIBEXECDIR)/nsbox-net $(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox \
-		$(if $(SYSTEMDUNITDIR),$(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service \
-			$(DESTDIR)$(SYSTEMDUNITDIR)/user@.service.d/nsbox.conf)
+		$(if $(SYSTEMDUNITDIR),$(addprefix $(DESTDIR)$(SYSTEMDUNITDIR)/,$(UNITS)))
 	rm -f $(foreach p,$(PAGES),$(DESTDIR)$(call place_of_page,$(p)))
 	rm -f $(addprefix $(DESTDIR)$(DOCDIR)/examples/,$(notdir $(EXAMPLES)))
 	for dir in $(DOCDIR)/examples $(DOCDIR) $(if $(SYSTEMDUNITDIR),$(SYSTEMDUNITDIR)/user@.service.d); do \
@@ -321,7 +324,7 @@ deb:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all install uninstall clean check check-all check-unit check-vm ci-deps deb test unit-programs bench bench-policy bench-network \
+.PHONY: all install install-units uninstall clean check check-all check-unit check-vm ci-deps deb test unit-programs bench bench-policy bench-network \
 	fuzz fuzz-merge demo deps FORCE
 FORCE:
 

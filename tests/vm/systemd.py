@@ -44,6 +44,7 @@ cpu_weight = 250
 LOOK = "ls -l /proc/self/ns"
 USERNS = "readlink /proc/self/ns/user"
 PROMPT = r"[$#] \Z"
+OVERRIDE = "/run/systemd/system/user@.service.d/nsbox.conf"
 # An emulated processor, two of them: nothing is quick.
 PATIENCE = 60
 
@@ -219,6 +220,7 @@ def who_is_not_boxed_logs_in_as_before(h):
     out = h.ssh("carol", f"{USERNS}; cat /proc/self/cgroup").check().out
     contains(out, f"user:[{h.nsinos()['user']}]")
     contains(out, "user-1003.slice")
+    eq(show(h, "user@1003.service", "ActiveState")["ActiveState"], "active", "the user's manager")
 
 
 @test
@@ -323,25 +325,55 @@ def the_runtime_directory_is_there_without_the_host_s_sockets(h):
     eq(r.out.split(), ["/run/user/1001", "1001", "700", "no", "bus"], "what is in it, and of the host's sockets")
 
 
+def manager(h):
+    return show(h, "user@1001.service", "ActiveState", "Result")
+
+
 @test(timeout=120)
-def no_user_manager_runs_for_a_boxed_user(h):
+def no_user_manager_runs_for_a_boxed_user_and_no_unit_has_failed(h):
+    h.wait_gone()
     mark = h.log_mark()
-    h.run("systemctl reset-failed user@1001.service")
+    h.run("systemctl start user@1001.service")      # as a first login does
+    eq(manager(h), {"ActiveState": "inactive", "Result": "exec-condition"}, "user@1001.service")
+    h.wait_for_log("no systemd manager outside the box for alice: .*systemd-user is in deny_services", 10, since=mark)
     h.hold(as_alice)
-    wait_until(lambda: show(h, "user@1001.service", "ActiveState")["ActiveState"] == "failed", PATIENCE,
-               "user@1001.service has been refused")
     eq([p for p in observe.processes() if p.uids[0] == 1001 and not p.boxed], [], "processes outside the box")
-    h.wait_for_log(r"systemd-user.*refused|no box for alice: .*systemd-user", 10, since=mark)
+    eq(h.run("systemctl --failed --plain --no-legend").out, "", "failed units")
+    eq(h.run("systemctl is-system-running").out, "running\n")
 
 
 @test(timeout=120)
-def a_later_login_does_not_wait_for_the_user_manager(h):
+def without_the_drop_in_pam_nsbox_refuses_the_user_manager(h):
+    h.wait_gone()
+    h.write(OVERRIDE, "")
+    h.run("systemctl daemon-reload").check()
+    mark = h.log_mark()
+    try:
+        h.run("systemctl start user@1001.service")
+        eq(manager(h)["ActiveState"], "failed", "user@1001.service")
+        h.wait_for_log("no box for alice: .*systemd-user", 10, since=mark)
+        h.run(as_alice("true")).check()
+    finally:
+        os.unlink(OVERRIDE)
+        h.run("systemctl daemon-reload").check()
+        h.run("systemctl reset-failed user@1001.service")
+
+
+@test(timeout=120)
+def a_later_login_waits_for_nothing_of_systemd_s_but_its_session(h):
     h.hold(as_alice)
+    shared = ("user-runtime-dir@1001.service", "user-1001.slice")
+    before = [show(h, unit, "ActiveState", "InvocationID") for unit in shared]
+    eq([unit["ActiveState"] for unit in before], ["active", "active"], "runtime directory and slice")
     mark = h.log_mark()
     h.run(as_alice("true")).check()
     h.wait_for_log("Started session-.* of [uU]ser alice", PATIENCE, since=mark)
     lacks(h.log_since(mark), "Starting user@1001.service", "the log of the second login")
-    eq(show(h, "user@1001.service", "ConditionResult")["ConditionResult"], "no", "the condition")
+    eq(manager(h)["ActiveState"], "inactive", "user@1001.service")
+    eq([show(h, unit, "ActiveState", "InvocationID") for unit in shared], before, "runtime directory and slice after it")
+    h.run("loginctl terminate-user alice").check()
+    for unit in shared:
+        wait_until(lambda: show(h, unit, "ActiveState")["ActiveState"] == "inactive", PATIENCE, f"{unit} has gone with alice")
 
 
 @test(timeout=120)
