@@ -26,12 +26,12 @@ SUITE = "bookworm"
 
 # What a small real server has, and what the parts of nsbox are linked with.
 PACKAGES = [
-    "at", "auditd", "busybox", "cron", "dbus", "e2fsprogs", "git", "initramfs-tools", "iproute2", "kbd",
-    "kmod", "less", "libcap2", "libcap2-bin", "libnftables1", "libnl-3-200", "libnl-route-3-200",
+    "at", "auditd", "busybox", "cron", "dbus", "e2fsprogs", "git", "initramfs-tools", "iproute2", "kbd", "kmod",
+    "less", "libcap2", "libcap2-bin", "libnftables1", "libnl-3-200", "libnl-route-3-200", "libnss-extrausers",
     "libnss-systemd", "libpam-modules", "libpam-runtime", "libpam-systemd", "libpam0g", "libseccomp2",
     "linux-image-amd64", "login", "make", "nftables", "openssh-client", "openssh-server", "passwd", "procps",
-    "python3", "strace", "sudo", "systemd-container", "systemd-sysv", "tmux", "udev", "util-linux",
-    "xfsprogs", "zstd",
+    "python3", "sssd-common", "sssd-proxy", "strace", "sudo", "systemd-container", "systemd-sysv", "tmux",
+    "udev", "util-linux", "xfsprogs", "zstd",
 ]
 
 # Enough for the initrd to find the root disk; the rest is in the root.

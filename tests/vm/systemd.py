@@ -332,6 +332,7 @@ def manager(h):
 @test(timeout=120)
 def no_user_manager_runs_for_a_boxed_user_and_no_unit_has_failed(h):
     h.wait_gone()
+    h.run("systemctl reset-failed").check()     # carol's manager, killed between tests
     mark = h.log_mark()
     h.run("systemctl start user@1001.service")      # as a first login does
     eq(manager(h), {"ActiveState": "inactive", "Result": "exec-condition"}, "user@1001.service")
@@ -554,6 +555,69 @@ def a_stack_with_the_usual_modules_required(h):
         t.close()
         h.write("/etc/pam.d/login", before)
         h.run("systemctl stop serial-getty@ttyS2.service")
+
+
+SSSD = """\
+[sssd]
+domains = elsewhere
+[domain/elsewhere]
+id_provider = proxy
+proxy_lib_name = extrausers
+proxy_pam_target = none
+auth_provider = none
+access_provider = permit
+"""
+
+
+def sockets_with(name):
+    """The inodes of the sockets whose other end has such a name."""
+    ends = [line.split() for line in subprocess.run(["ss", "-xanH"], capture_output=True, text=True).stdout.splitlines()]
+    return {"socket:[%s]" % end[7] for end in ends if name in end[4]} - {"socket:[0]"}
+
+
+def descriptors(pid):
+    found = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return found
+
+
+@test(timeout=180)
+def a_user_whom_only_sssd_knows(h):
+    contains(read("/etc/nsswitch.conf"), "sss")
+    h.write("/var/lib/extrausers/passwd", "dora:x:1800:1800:Dora:/home/dora:/bin/bash\n")
+    h.write("/var/lib/extrausers/group", "dora:x:1800:\nteam:x:1801:dora\n")
+    h.write("/etc/sssd/sssd.conf", SSSD, 0o600)
+    h.policy(POLICY + "[group team]\naction = box\n")
+    shutil.copytree("/home/alice", "/home/dora")
+    for where, _, files in os.walk("/home/dora"):
+        for name in (".", *files):
+            os.chown(os.path.join(where, name), 1800, 1800)
+    h.run("systemctl start sssd").check()
+    try:
+        # The group first: of a user it knows already, sssd does not ask for groups again.
+        wait_until(lambda: h.run("getent -s sss group team").code == 0, PATIENCE, "sssd answers")
+        eq(h.run("getent -s files passwd dora").code, 2, "exit code of looking for her in /etc/passwd")
+        s = h.session("dora")
+        r = h.ssh("dora", "id; getent passwd dora | cut -d: -f1,3,4,6-; getent group team | cut -d: -f1,3-; "
+                  f"echo $HOME $SHELL $PWD; {USERNS}; ls /var/lib/sss").out.splitlines()
+        eq(r[:4], ["uid=1800(dora) gid=1800(dora) groups=1800(dora),1801(team)",
+                   "dora:1800:1800:/home/dora:/bin/bash", "team:1801:dora",
+                   "/home/dora /bin/bash /home/dora"], "what she is inside")
+        eq(r[4:], [os.readlink(f"/proc/{s.pid}/ns/user")], "the second session's box, and its /var/lib/sss")
+        ours = sockets_with("/var/lib/sss/")
+        holders = [p for p in observe.boxed() if ours & descriptors(p.pid)]
+        # sshd itself has what PAM's modules opened before the join; nobody in the box may look into it.
+        contains([p.pid for p in holders], s.caller.pid, "who has a connection to sssd")
+        eq({p.name for p in holders}, {"sshd"}, "who has a connection to sssd")
+        for p in holders:
+            for uid in (0, 1800):
+                assert h.enter(s.pid, "sh", "-c", f"ls /proc/{p.nspid[-1]}/fd/", uid=uid).code, f"uid {uid} sees them"
+    finally:
+        h.settle()
+        h.run("systemctl stop sssd")
+        h.policy(POLICY)
 
 
 # ------------------------------------------------------------ many, and the services' ends
