@@ -173,10 +173,14 @@ install: all
 		install -D -m 0644 conf/networkd/00-nsbox.network $(DESTDIR)$(NETWORKDIR)/00-nsbox.network
 	test -z '$(UDEVRULESDIR)' || \
 		install -D -m 0644 conf/udev/84-nsbox.rules $(DESTDIR)$(UDEVRULESDIR)/84-nsbox.rules
-	test -z '$(SYSTEMDUNITDIR)' || { install -D -m 0644 conf/systemd/user-manager.conf \
-			$(DESTDIR)$(SYSTEMDUNITDIR)/user@.service.d/nsbox.conf && \
-		sed 's,@LIBEXECDIR@,$(LIBEXECDIR),' conf/systemd/nsbox.service.in \
-			> $(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service; }
+	$(if $(SYSTEMDUNITDIR),$(MAKE) -s install-units)
+
+# nsbox.service, what systemd is to do about the user managers, and what that needs.
+UNITS := nsbox.service nsbox-user@.target user@.service.d/nsbox.conf
+install-units:
+	$(foreach u,$(UNITS),install -d $(dir $(DESTDIR)$(SYSTEMDUNITDIR)/$(u)) && \
+		sed 's,@LIBEXECDIR@,$(LIBEXECDIR),; s,@BINDIR@,$(BINDIR),' conf/systemd/$(u).in \
+			> $(DESTDIR)$(SYSTEMDUNITDIR)/$(u) &&) :
 
 # ------------------------------------------------------------------ tests
 
@@ -306,8 +310,7 @@ uninstall:
 		echo 'them, not even root: take the line out first.'; exit 1; }
 	rm -f $(DESTDIR)$(PAMDIR)/pam_nsbox.so $(DESTDIR)$(LIBEXECDIR)/nsbox-keeper \
 		$(DESTDIR)$(LIBEXECDIR)/nsbox-net $(DESTDIR)$(BINDIR)/nsbox $(DESTDIR)$(COMPLETIONS)/nsbox \
-		$(if $(SYSTEMDUNITDIR),$(DESTDIR)$(SYSTEMDUNITDIR)/nsbox.service \
-			$(DESTDIR)$(SYSTEMDUNITDIR)/user@.service.d/nsbox.conf) \
+		$(if $(SYSTEMDUNITDIR),$(addprefix $(DESTDIR)$(SYSTEMDUNITDIR)/,$(UNITS))) \
 		$(if $(NETWORKDIR),$(DESTDIR)$(NETWORKDIR)/00-nsbox.network) \
 		$(if $(UDEVRULESDIR),$(DESTDIR)$(UDEVRULESDIR)/84-nsbox.rules)
 	rm -f $(foreach p,$(PAGES),$(DESTDIR)$(call place_of_page,$(p)))
@@ -330,7 +333,7 @@ deb:
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all install uninstall clean check check-all check-unit check-vm ci-deps deb test unit-programs bench bench-policy bench-network \
+.PHONY: all install install-units uninstall clean check check-all check-unit check-vm ci-deps deb test unit-programs bench bench-policy bench-network \
 	fuzz fuzz-merge demo deps FORCE
 FORCE:
 

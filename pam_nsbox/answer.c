@@ -154,6 +154,27 @@ int nsbox_answer_told(const struct nsbox_msg_open *open, int identity, struct ns
 	return answer(open, nsbox_identity_unpack(identity, &ret->identity, err), ret, err);
 }
 
+const char *nsbox_exempt_group(const char *word)
+{
+	static const char exempt[] = "exempt_group=";
+
+	return strncmp(word, exempt, strlen(exempt)) == 0 ? word + strlen(exempt) : NULL;
+}
+
+int nsbox_open_add_arg(struct nsbox_msg_open *open, const char *word, struct nsbox_error *err)
+{
+	size_t size = strlen(word) + 1, used = 0;
+
+	for (uint32_t i = 0; i < open->n_args; i++)
+		used += strlen(open->args + used) + 1;
+	if (used + size >= sizeof(open->args))
+		return nsbox_error_say(err, E2BIG, "the arguments on the pam.d line are longer than "
+				       "%zu bytes", sizeof(open->args) - 2);
+	memcpy(open->args + used, word, size);
+	open->n_args++;
+	return 0;
+}
+
 void nsbox_answer_drop(struct nsbox_answer *answer)
 {
 	nsbox_identity_drop(&answer->identity);

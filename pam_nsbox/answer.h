@@ -41,6 +41,12 @@ int nsbox_answer_open(const struct nsbox_msg_open *open, struct nsbox_answer *re
 int nsbox_answer_told(const struct nsbox_msg_open *open, int identity, struct nsbox_answer *ret,
 		      struct nsbox_error *err);
 
+/* The group that a word of the pam.d line exempts; NULL if it is another word. */
+const char *nsbox_exempt_group(const char *word);
+
+/* Adds a word of the pam.d line; -E2BIG if there are too many. */
+int nsbox_open_add_arg(struct nsbox_msg_open *open, const char *word, struct nsbox_error *err);
+
 /* Idempotent. */
 void nsbox_answer_drop(struct nsbox_answer *answer);
 #define cleanup_answer __attribute__((cleanup(nsbox_answer_drop)))

@@ -7,6 +7,7 @@
  * Never PAM_SESSION_ERR, which sudo ignores and runs the command; never
  * PAM_IGNORE for "go on", with which a stack that has nothing else denies.
  */
+#include "answer.h"
 #include "client.h"
 #include "caller.h"
 #include "cleanup.h"
@@ -24,7 +25,6 @@
 /* All else is hidden: every module of a stack shares one name space of symbols. */
 #define EXPORTED __attribute__((visibility("default")))
 
-
 /* Fills @open from the PAM items. Returns 0 or a negative errno. */
 static int describe(pam_handle_t *pamh, const char *user, int argc, const char **argv,
 		    struct nsbox_msg_open *open, struct nsbox_error *err)
@@ -40,7 +40,7 @@ static int describe(pam_handle_t *pamh, const char *user, int argc, const char *
 		{ PAM_RHOST, open->rhost, sizeof(open->rhost), "remote host" },
 	};
 	const char *session;
-	size_t used = 0;
+	int r = 0;
 
 	if (strlen(user) >= sizeof(open->user))
 		return nsbox_error_say(err, ENAMETOOLONG, "the user name is longer than %zu bytes",
@@ -60,19 +60,10 @@ static int describe(pam_handle_t *pamh, const char *user, int argc, const char *
 	session = pam_getenv(pamh, "XDG_SESSION_ID");
 	if (session)
 		(void)snprintf(open->session, sizeof(open->session), "%s", session);
-	for (int i = 0; i < argc; i++) {
-		size_t size = strlen(argv[i]) + 1;
-
-		if (strncmp(argv[i], NSBOX_EXEMPT_ARG, strlen(NSBOX_EXEMPT_ARG)) == 0)
-			continue;
-		if (used + size >= sizeof(open->args))
-			return nsbox_error_say(err, E2BIG, "the arguments on the pam.d line are "
-					       "longer than %zu bytes", sizeof(open->args) - 2);
-		memcpy(open->args + used, argv[i], size);
-		used += size;
-		open->n_args++;
-	}
-	return 0;
+	for (int i = 0; i < argc && r == 0; i++)
+		if (!nsbox_exempt_group(argv[i]))
+			r = nsbox_open_add_arg(open, argv[i], err);
+	return r;
 }
 
 /* Break glass: decided here, before anything that can fail. */
@@ -81,11 +72,9 @@ static bool is_exempt(pam_handle_t *pamh, const struct passwd *pw, int argc, con
 	if (pw->pw_uid == 0)
 		return true;
 	for (int i = 0; i < argc; i++) {
-		const char *group = argv[i] + strlen(NSBOX_EXEMPT_ARG);
+		const char *group = nsbox_exempt_group(argv[i]);
 
-		if (strncmp(argv[i], NSBOX_EXEMPT_ARG, strlen(NSBOX_EXEMPT_ARG)) != 0)
-			continue;
-		if (pam_modutil_user_in_group_nam_nam(pamh, pw->pw_name, group))
+		if (group && pam_modutil_user_in_group_nam_nam(pamh, pw->pw_name, group))
 			return true;
 	}
 	return false;

@@ -36,8 +36,6 @@
 #define NSBOX_PROTO_VERSION 2u
 #endif
 #define NSBOX_RUN_DIR "/run/nsbox"
-/* The module's own argument: a group that passes, whatever the policy says. The others are the policy's. */
-#define NSBOX_EXEMPT_ARG "exempt_group="
 /* Where a started keeper finds its first connection. */
 #define NSBOX_KEEPER_FD 3
 

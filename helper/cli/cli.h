@@ -25,6 +25,7 @@ int nsbox_cli_gc(int argc, char **argv);
 int nsbox_cli_check(int argc, char **argv);
 int nsbox_cli_enable(int argc, char **argv);
 int nsbox_cli_disable(int argc, char **argv);
+int nsbox_cli_manager(int argc, char **argv);
 int nsbox_cli_doctor(int argc, char **argv);
 
 /* Prints "nsbox: SENTENCE" on standard error. Returns @status. */

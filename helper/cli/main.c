@@ -33,6 +33,8 @@ static const struct {
 	  "take a PAM service's line out again" },
 	{ "doctor", nsbox_cli_doctor, true, "doctor [--json]",
 	  "is the machine fit, and are the boxes closed" },
+	{ "manager", nsbox_cli_manager, true, "manager USER|UID",
+	  "for systemd: may his manager run outside (status 1: no)" },
 };
 
 int nsbox_cli_fail(int status, const struct nsbox_error *err)

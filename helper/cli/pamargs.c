@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The arguments of our rule in pam.d: see pamargs.h. */
 #include "pamargs.h"
+#include "answer.h"
 #include "policy.h"
-#include "proto.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -11,16 +11,18 @@
 
 void nsbox_pam_arguments_split(const char *words, struct nsbox_pam_arguments *ret)
 {
-	const size_t prefix = strlen(NSBOX_EXEMPT_ARG);
 	char *rest = ret->text, *word;
 
 	ret->n_policy = ret->n_exempt = 0;
 	(void)snprintf(ret->text, sizeof(ret->text), "%s", words);
-	while ((word = nsbox_pam_word(&rest)))
-		if (strncmp(word, NSBOX_EXEMPT_ARG, prefix) == 0)
-			ret->exempt[ret->n_exempt++] = word + prefix;
+	while ((word = nsbox_pam_word(&rest))) {
+		const char *group = nsbox_exempt_group(word);
+
+		if (group)
+			ret->exempt[ret->n_exempt++] = group;
 		else
 			ret->policy[ret->n_policy++] = word;
+	}
 }
 
 const char *nsbox_pam_arguments_of(const struct nsbox_pam_rule *ours)

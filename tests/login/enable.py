@@ -367,6 +367,27 @@ def a_service_that_the_policy_denies_is_refused_with_the_reason(h):
 
 
 @test
+def manager_says_whose_manager_the_module_would_refuse(h):
+    def may(user):
+        r = nsbox(h, "manager", user)
+        eq(r.code, 1 if r.err else 0, f"exit code: {r}")
+        return r.err.replace("nsbox: no systemd manager outside the box for ", "").strip() or "may"
+    users = ("alice", str(h.users["alice"].uid), "carol", "0")
+    write("systemd-user", "session required pam_unix.so\n")
+    eq([may(u) for u in users], ["may"] * 4, "without the line")
+    nsbox(h, "enable", "--deny", "systemd-user").check()
+    no = "alice: the policy denies it: service systemd-user is in deny_services (built-in default)"
+    eq([may(u) for u in users], [no, no, "may", "may"], "with it")
+    nsbox(h, "enable", "--deny", "systemd-user", "exempt_group=admins", "action=deny").check()
+    contains(may("carol"), "carol: the policy denies it: action = deny", "an argument of the line")
+    eq(may("dave"), "may", "a member of exempt_group")
+    h.policy("[defaults]\nnonsense = 1\n")
+    contains(may("alice"), "/etc/nsbox/nsbox.conf:2: ", "a mistake in the policy")
+    eq(may("0"), "may", "root")
+    contains(may("nobody-of-that-name"), "nobody-of-that-name", "somebody unknown")
+
+
+@test
 def without_policy_module_or_keeper_nothing_is_enabled(h):
     for thing in (host.CONF, host.MODULE, host.KEEPER):
         os.rename(thing, thing + ".away")

@@ -227,7 +227,7 @@ def what_the_module_says_is_quoted(_):
 
 @test
 def the_arguments_of_its_own_are_in_the_page(_):
-    own = re.search(r'#define NSBOX_EXEMPT_ARG "(\w+=)"', one("pam_nsbox/proto.h"))[1]
+    own = re.search(r'exempt\[\] = "(\w+=)"', one("pam_nsbox/answer.c"))[1]
     contains(raw("pam_nsbox.8"), f"*{own}*_GROUP_")
 
 

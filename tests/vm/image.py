@@ -26,20 +26,22 @@ SUITE = "bookworm"
 
 # What a small real server has, and what the parts of nsbox are linked with.
 PACKAGES = [
-    "at", "auditd", "busybox", "cron", "dbus", "e2fsprogs", "firewalld", "git", "initramfs-tools",
-    "iproute2", "kbd", "kmod", "less", "libcap2", "libcap2-bin", "libnftables1", "libnl-3-200",
-    "libnl-route-3-200", "libnss-systemd", "libpam-modules", "libpam-runtime", "libpam-systemd", "libpam0g", "libseccomp2",
-    "linux-image-amd64", "login", "make", "network-manager", "nftables", "openssh-client",
-    "openssh-server", "passwd", "procps", "python3", "strace", "sudo", "systemd-container", "systemd-sysv", "tmux", "udev", "ufw", "util-linux",
-    "xfsprogs", "zstd",
+    "at", "auditd", "busybox", "cron", "dbus", "e2fsprogs", "git", "initramfs-tools", "iproute2", "kbd", "kmod",
+    "less", "libcap2", "libcap2-bin", "libnftables1", "libnl-3-200", "libnl-route-3-200", "libnss-systemd",
+    "libpam-modules", "libpam-runtime", "libpam-systemd", "libpam0g", "libseccomp2", "linux-image-amd64", "login",
+    "make", "nftables", "openssh-client", "openssh-server", "passwd", "procps", "python3", "strace", "sudo",
+    "systemd-container", "systemd-sysv", "tmux", "udev", "util-linux", "xfsprogs", "zstd",
 ]
 
-# What a standard system of the suite keeps its records of logins with, where that is not utmp(5).
-RECORDS = {"trixie": ["lastlog2", "libpam-lastlog2", "libpam-wtmpdb", "wtmpdb"]}
+# What only one suite's tests need (suite.py); on trixie also what keeps the records of logins, not utmp(5).
+ONLY = {
+    "bookworm": ["libnss-extrausers", "network-manager", "sssd-common", "sssd-proxy"],
+    "trixie": ["firewalld", "lastlog2", "libpam-lastlog2", "libpam-wtmpdb", "ufw", "wtmpdb"],
+}
 
 
 def packages(suite):
-    return sorted(PACKAGES + RECORDS.get(suite, []))
+    return sorted(PACKAGES + ONLY.get(suite, []))
 
 
 # Enough for the initrd to find the root disk; the rest is in the root.

@@ -13,7 +13,8 @@ import subprocess
 
 import internet
 from observe import read, wait_until
-from tap import contains, eq, test
+from suite import test_on
+from tap import contains, eq
 
 PATIENCE = 60
 HOST, OUTSIDE = "198.51.100.2", "192.0.2.80"
@@ -116,15 +117,16 @@ def manager_says(h, link):
     return wait_until(word, PATIENCE, f"NetworkManager knows {link}")
 
 
-@test(timeout=600)
+@test_on("bookworm", timeout=600)
 def networkd_and_networkmanager_take_every_link_but_ours(h):
-    h.write("/etc/systemd/network/50-uplink.network", "[Match]\nName=uplink\n[Link]\nUnmanaged=yes\n")
+    h.write("/etc/systemd/network/50-uplink.network", "[Match]\nName=uplink plain1\n[Link]\nUnmanaged=yes\n")
     h.write("/etc/systemd/network/60-all.network", "[Match]\nName=*\n[Network]\nDHCP=yes\n")
     try:
         with internet_of(h):
             service(h, "start", "systemd-networkd", "NetworkManager")
-            for words in ("link add plain0 type bridge", "address add 10.77.0.1/24 dev plain0", "link set plain0 up"):
-                ip(h, words)
+            for number in (0, 1):
+                for words in ("link add plain{0} type bridge", "address add 10.77.{0}.1/24 dev plain{0}", "link set plain{0} up"):
+                    ip(h, words.format(number))
             s = hold(h)
             port, = [n for n in os.listdir("/sys/class/net") if n.startswith("nsb-")]
 
@@ -137,10 +139,10 @@ def networkd_and_networkmanager_take_every_link_but_ours(h):
                 eq(ask(h, s), HOST, f"through it {when}")
 
             check("while both run")
-            # What they do to a bridge that is nobody's.
+            # What they do to a bridge that is nobody's: networkd to the one, NetworkManager to the other.
             assert networkd_says("plain0") != "unmanaged", networkd_says("plain0")
             wait_until(lambda: "10.77.0.1" not in ip(h, "address show dev plain0"), PATIENCE, "networkd took its address")
-            assert manager_says(h, "plain0") != "unmanaged", manager_says(h, "plain0")
+            wait_until(lambda: manager_says(h, "plain1") != "unmanaged", PATIENCE, "NetworkManager took the other")
             h.run("networkctl reload").check()
             service(h, "restart", "systemd-networkd", "NetworkManager")
             check("after a restart of both")
@@ -149,7 +151,8 @@ def networkd_and_networkmanager_take_every_link_but_ours(h):
             eq(addresses(ip(h, "-j address show dev nsbox0")), ["10.88.0.1", "fd00:88::1"], "addresses of the bridge after the last box")
     finally:
         service(h, "stop", "systemd-networkd.socket", "systemd-networkd", "NetworkManager")
-        h.run("ip link delete plain0")
+        for name in ("plain0", "plain1"):
+            h.run(["ip", "link", "delete", name])
         for name in ("50-uplink", "60-all"):
             os.unlink(f"/etc/systemd/network/{name}.network")
 
@@ -191,7 +194,7 @@ def serve_in(h, s):
     server.stdout.readline()
 
 
-@test(timeout=600)
+@test_on("trixie", timeout=600)
 def firewalld_lets_boxes_through_by_the_line_that_doctor_says(h):
     with internet_of(h):
         service(h, "start", "firewalld")
@@ -207,7 +210,7 @@ def firewalld_lets_boxes_through_by_the_line_that_doctor_says(h):
             service(h, "stop", "firewalld")
 
 
-@test(timeout=600)
+@test_on("trixie", timeout=600)
 def ufw_lets_boxes_through_by_the_lines_that_doctor_says(h):
     with internet_of(h):
         h.run("ufw --force enable", timeout=120).check()
