@@ -68,26 +68,12 @@ static void look_around(struct nsbox_server *s)
 		look_at(s, what);
 }
 
-/* @pid and all its descendants (proc(5), task/TID/children). */
-static void signal_tree(int pid, int sig, int depth)
-{
-	char path[64];
-	cleanup_fclose FILE *f = NULL;
-	int child;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
-	f = fopen(path, "re");
-	while (f && depth > 0 && fscanf(f, "%d", &child) == 1)
-		signal_tree(child, sig, depth - 1);
-	(void)kill(pid, sig);
-}
-
 /* What logind does to a scope: SIGTERM, then SIGKILL. The pidfd says whether it is still he. */
 static void end_from_outside(struct nsbox_session *session)
 {
 	if (nsbox_pidfd_alive(session->pidfd, NULL) != 1)
 		return;
-	signal_tree(session->pid, session->terminated ? SIGKILL : SIGTERM, 32);
+	nsbox_session_signal(session, session->terminated ? SIGKILL : SIGTERM);
 	session->terminated = true;
 	session->ending_ms = nsbox_now_ms() + ENDING_TERM_MS;
 }

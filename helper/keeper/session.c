@@ -2,17 +2,21 @@
 /* A keeper's talk with its callers: see session.h. */
 #include "session.h"
 #include "cleanup.h"
+#include "file.h"
 #include "pidfd.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <syslog.h>
 #include <unistd.h>
 
 /* For a session that logind ends: to end by itself. */
 enum { ENDING_GRACE_MS = 1000 };
+
+/* As deep as anybody forks before we look again. */
+enum { DESCENDANTS_DEPTH = 32 };
 
 struct nsbox_session *nsbox_session_add(struct nsbox_server *s, int sock)
 {
@@ -44,6 +48,25 @@ void nsbox_session_end(struct nsbox_server *s, struct nsbox_session *session)
 	session->sock = nsbox_close(session->sock);
 	session->pidfd = nsbox_close(session->pidfd);
 	session->stage = NSBOX_STAGE_OVER;
+}
+
+/* @pid and all its descendants (proc(5), task/TID/children). */
+static void signal_tree(int pid, int sig, int depth)
+{
+	char path[64];
+	cleanup_fclose FILE *f = NULL;
+	int child;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", pid, pid);
+	f = fopen(path, "re");
+	while (f && depth > 0 && fscanf(f, "%d", &child) == 1)
+		signal_tree(child, sig, depth - 1);
+	(void)kill(pid, sig);
+}
+
+void nsbox_session_signal(const struct nsbox_session *session, int sig)
+{
+	signal_tree(session->pid, sig, DESCENDANTS_DEPTH);
 }
 
 void nsbox_refuse(int sock, const struct nsbox_error *err)
@@ -244,6 +267,25 @@ static void enliven(struct nsbox_server *s, struct nsbox_session *session)
 }
 
 /*
+ * A process that exits has left its cgroups before its pidfd says that it ended.
+ * PF_EXITING is among the flags (proc(5), /proc/PID/stat, field 9).
+ */
+static bool is_exiting(int pid)
+{
+	enum { EXITING = 0x4 };
+	char path[64], text[512];
+	unsigned int flags;
+	const char *behind;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (nsbox_file_read(path, text, sizeof(text), NULL) < 0)
+		return true;
+	behind = strrchr(text, ')');
+	return behind && sscanf(behind, ") %*c %*d %*d %*d %*d %*d %u", &flags) == 1 &&
+	       (flags & EXITING);
+}
+
+/*
  * The caller says that it is in the box. Its write to cgroup.procs succeeded; but
  * whoever is not in the cgroups all the same is under no limit, and does not stay.
  */
@@ -252,9 +294,9 @@ static void admit(struct nsbox_server *s, struct nsbox_session *session)
 	struct nsbox_error err;
 
 	if (nsbox_cgroup_verify(&s->box.cgroup, session->leaf, session->pid, &err) < 0 &&
-	    nsbox_pidfd_alive(session->pidfd, NULL) == 1) {
+	    !is_exiting(session->pid)) {
 		syslog(LOG_ERR, "%s: a session is ended: %s", s->user, err.msg);
-		(void)pidfd_send_signal(session->pidfd, SIGKILL, NULL, 0);
+		nsbox_session_signal(session, SIGKILL);
 	}
 	enliven(s, session);
 }

@@ -101,6 +101,9 @@ int nsbox_session_send_join(struct nsbox_server *s, struct nsbox_session *sessio
 /* Those that the box must not end under: from OPEN to their end. */
 size_t nsbox_sessions_count(const struct nsbox_server *s);
 
+/* Sends @sig to the caller and all that came of it. The caller must be alive: its pid is used. */
+void nsbox_session_signal(const struct nsbox_session *session, int sig);
+
 /* Does logind end it? */
 void nsbox_session_check_logind(struct nsbox_session *session);
 

@@ -56,6 +56,22 @@ def full(h, limit=20):
 # ------------------------------------------------------------ layout
 
 @test
+def a_session_that_is_not_in_the_cgroups_when_it_has_joined_is_ended(h):
+    mark = h.log_mark()
+    h.session("alice")
+    # Held between its move and its join, and moved away by somebody else.
+    held = h.start(["strace", "-q", "-o", "/dev/null", "-e", "inject=setns:delay_enter=2000000:when=1",
+                    "nsbox", "run", "alice", "--", "sleep", "100"])
+    caller = wait_until(lambda: [p for p in observe.processes() if p.cmdline.startswith("nsbox run") and
+                                 "/nsbox/" in observe.cgroups_of(p.pid)["pids"]], 10, "it has moved")[0]
+    with open("/sys/fs/cgroup/pids/cgroup.procs", "w") as procs:
+        procs.write(str(caller.pid))
+    h.wait_for_log(rf"alice: a session is ended: process {caller.pid} is in cgroup ", since=mark, timeout=10)
+    wait_until(lambda: held.poll() is not None, 5, "it has ended")
+    wait_until(lambda: not [p for p in observe.boxed() if p.cmdline == "sleep 100"], 5, "and what it had begun")
+
+
+@test
 def a_box_has_main_and_rescue_in_the_pids_hierarchy(h):
     h.policy(policy("[user alice]\npids_max = 100\n"))
     s = h.session("alice")
