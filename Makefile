@@ -44,8 +44,8 @@ HARDENING := -fstack-protector-strong -fstack-clash-protection \
 SANITIZE := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 PATHS := -DNSBOX_KEEPER_PATH='"$(LIBEXECDIR)/nsbox-keeper"' \
 	-DNSBOX_NET_PATH='"$(LIBEXECDIR)/nsbox-net"' -DNSBOX_POLICY_DIR='"$(SYSCONFDIR)/nsbox"'
-INCLUDES := -Ipam_nsbox -Ihelper/policy -Ihelper/lib -Ihelper/box -Ihelper/keeper -Ihelper/cli \
-	-Ihelper/net 	-I$(BUILD)/filter
+INCLUDES := -Ipam_nsbox -Ihelper/policy -Ihelper/lib -Ihelper/box -Ihelper/keeper -Ihelper/pam -Ihelper/cli \
+	-Ihelper/net -I$(BUILD)/filter
 OWN_CFLAGS := -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(WARNINGS) $(HARDENING) \
 	$(SANITIZE) $(INCLUDES) $(PATHS) $(if $(WITHOUT),-DNSBOX_WITHOUT=$(WITHOUT)) -MMD -MP
 MODULE_LDFLAGS := -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed
@@ -68,7 +68,7 @@ NET := pam_nsbox/error.c $(LIB) helper/keeper/nft.c $(wildcard helper/net/*.c)
 # explain and doctor ask the kernel by the keeper's own code.
 ASKS := $(addprefix helper/box/,hierarchy.c idmap.c plan.c tree.c userns.c) \
 	$(addprefix helper/keeper/,device.c env.c idmapped.c image.c nft.c notes.c places.c)
-CLI := $(CLIENT) $(ASKS) $(wildcard helper/cli/*.c)
+CLI := $(CLIENT) $(ASKS) $(wildcard helper/pam/*.c) $(wildcard helper/cli/*.c)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
