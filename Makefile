@@ -245,7 +245,7 @@ check: deps
 # The same programs twice: as they are, and from the sanitizers' build SAN_BUILD.
 SAN_BUILD ?= build-san
 check-all: all $(UNIT)
-	NSBOX_BUILD=$(BUILD) NSBOX_SAN_BUILD=$(SAN_BUILD) tests/run --timeout 1000 $(RUN_FLAGS) $(UNIT) \
+	NSBOX_BUILD=$(BUILD) NSBOX_SAN_BUILD=$(SAN_BUILD) tests/run --timeout 1400 $(RUN_FLAGS) $(UNIT) \
 		$(patsubst $(BUILD)/%,$(SAN_BUILD)/%,$(UNIT)) $(SUITES) tests/san/login.py tests/package/deb.py $(VMS)
 
 # Real systems, one after the other: a Debian without systemd, two with it. The images are made once
@@ -253,7 +253,7 @@ check-all: all $(UNIT)
 VMS := tests/vm/run.py tests/vm/bookworm.py tests/vm/trixie.py
 check-vm: deps
 	$(MAKE) all
-	NSBOX_BUILD=$(BUILD) tests/run --timeout 1000 $(RUN_FLAGS) $(VMS)
+	NSBOX_BUILD=$(BUILD) tests/run --timeout 1400 $(RUN_FLAGS) $(VMS)
 
 check-unit: $(UNIT)
 	tests/run $(UNIT) $(wildcard tests/unit/*.py)

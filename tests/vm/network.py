@@ -197,20 +197,22 @@ def serve_in(h, s):
 @test_on("trixie", timeout=600)
 def firewalld_lets_boxes_through_by_the_line_that_doctor_says(h):
     with internet_of(h):
-        service(h, "start", "firewalld")
         # The zone that Debian has as the default lets through what stays in it, and all links are in it.
-        h.run("firewall-cmd --set-default-zone=block", timeout=120).check()
+        conf = read("/etc/firewalld/firewalld.conf")
+        h.write("/etc/firewalld/firewalld.conf", re.sub(r"^DefaultZone=.*", "DefaultZone=block", conf, flags=re.M))
+        service(h, "start", "firewalld")
         try:
             s = hold(h)
             serve_in(h, s)
             contains(ask(h, s), "Error", "before it")
             doctors_lines_open_it(h, s, "firewall-cmd --reload")
         finally:
-            h.run("firewall-cmd --set-default-zone=public", timeout=120)
             service(h, "stop", "firewalld")
+            h.write("/etc/firewalld/firewalld.conf", conf)
 
 
-@test_on("trixie", timeout=600)
+# What firewalld's shows, once more: ufw is so slow on an emulated processor that it comes by its name only.
+@test_on("trixie", when_asked=True, timeout=600)
 def ufw_lets_boxes_through_by_the_lines_that_doctor_says(h):
     with internet_of(h):
         h.run("ufw --force enable", timeout=120).check()
