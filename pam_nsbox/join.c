@@ -73,6 +73,7 @@ static int nail_name_service(struct nsbox_error *err)
 		"aliases", "ethers", "group", "gshadow", "initgroups", "netgroup", "networks",
 		"passwd", "protocols", "publickey", "rpc", "services", "shadow",
 	};
+
 	if (!nsbox_defends(nss))
 		return 0;
 	for (size_t i = 0; i < sizeof(databases) / sizeof(databases[0]); i++)

@@ -293,8 +293,9 @@ static void admit(struct nsbox_server *s, struct nsbox_session *session)
 {
 	struct nsbox_error err;
 
+	/* Alive is asked last: the number is its own until then. */
 	if (nsbox_cgroup_verify(&s->box.cgroup, session->leaf, session->pid, &err) < 0 &&
-	    !is_exiting(session->pid)) {
+	    !is_exiting(session->pid) && nsbox_pidfd_alive(session->pidfd, NULL) == 1) {
 		syslog(LOG_ERR, "%s: a session is ended: %s", s->user, err.msg);
 		nsbox_session_signal(session, SIGKILL);
 	}
