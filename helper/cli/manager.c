@@ -9,7 +9,7 @@
 #include "answer.h"
 #include "cleanup.h"
 #include "cli.h"
-#include "pamd.h"
+#include "pamargs.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -28,26 +28,23 @@ static bool is_member(const struct nsbox_subject *subject, const char *group)
 	return false;
 }
 
-/* Puts the words of the pam.d line, which is cut up, into @open. */
-static int read_words(char *line, const struct nsbox_subject *subject, struct nsbox_msg_open *open,
-		      bool *ret_exempt, struct nsbox_error *err)
+/* Puts the arguments of the pam.d line into @open. */
+static int read_words(const char *words, const struct nsbox_subject *subject,
+		      struct nsbox_msg_open *open, bool *ret_exempt, struct nsbox_error *err)
 {
+	struct nsbox_pam_arguments args;
 	int r = 0;
 
-	(void)nsbox_pam_word(&line);	/* the module */
-	for (char *word; r == 0 && (word = nsbox_pam_word(&line));) {
-		const char *group = nsbox_exempt_group(word);
-
-		if (group)
-			*ret_exempt |= is_member(subject, group);
-		else
-			r = nsbox_open_add_arg(open, word, err);
-	}
+	nsbox_pam_arguments_split(words, &args);
+	for (size_t i = 0; i < args.n_exempt; i++)
+		*ret_exempt |= is_member(subject, args.exempt[i]);
+	for (size_t i = 0; r == 0 && i < args.n_policy; i++)
+		r = nsbox_open_add_arg(open, args.policy[i], err);
 	return r;
 }
 
 /* Returns 0 if the module would not refuse a manager; else a negative errno and why it would. */
-static int weigh(const char *user, char *line, struct nsbox_error *err)
+static int weigh(const char *user, const char *words, struct nsbox_error *err)
 {
 	struct nsbox_identity id cleanup_identity = { .alias = NULL };
 	struct nsbox_answer answer cleanup_answer = { .box = "" };
@@ -58,7 +55,7 @@ static int weigh(const char *user, char *line, struct nsbox_error *err)
 	if (r < 0)
 		return r;
 	(void)snprintf(open.user, sizeof(open.user), "%s", id.subject.name);
-	r = read_words(line, &id.subject, &open, &exempt, err);
+	r = read_words(words, &id.subject, &open, &exempt, err);
 	if (exempt || id.subject.uid == 0)
 		return 0;
 	if (r == 0)
@@ -82,7 +79,7 @@ int nsbox_cli_manager(int argc, char **argv)
 {
 	struct nsbox_pam_stack cleanup_pam_stack stack = { .n = 0 };
 	const struct nsbox_pam_rule *ours;
-	cleanup_free char *line = NULL, *user = NULL;
+	cleanup_free char *user = NULL;
 	struct nsbox_error err;
 
 	if (argc != 2)
@@ -93,11 +90,10 @@ int nsbox_cli_manager(int argc, char **argv)
 	ours = nsbox_pam_stack_ours(&stack);
 	if (!ours)
 		return 0;
-	line = strdup(ours->module);
 	user = strdup(name_of(argv[1]));
-	if (!line || !user)
+	if (!user)
 		(void)nsbox_error_set(&err, ENOMEM, "weighing the policy");
-	else if (weigh(user, line, &err) == 0)
+	else if (weigh(user, nsbox_pam_arguments_of(ours), &err) == 0)
 		return 0;
 	(void)nsbox_error_wrap(&err, "no systemd manager outside the box for %s",
 			       user ? user : argv[1]);
