@@ -131,8 +131,9 @@ static int read_text(struct nsbox_ledger *ledger, size_t *ret_size)
 	struct stat st;
 	ssize_t n;
 
+	ledger->is_new = fd < 0 && errno == ENOENT;
 	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return ledger->is_new ? 0 : -errno;
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	ledger->text = malloc((size_t)st.st_size + 1);

@@ -35,6 +35,7 @@ struct nsbox_ledger {
 	struct nsbox_lease *leases;
 	size_t n, room;
 	int lock;
+	bool is_new;		/* there was none: it says nothing of what rules there may be */
 };
 
 #define NSBOX_LEDGER_INIT { .lock = -EBADF }

@@ -468,7 +468,8 @@ int nsbox_rules_add(const struct nsbox_ledger *ledger, const struct nsbox_net_re
 	struct nft_ctx *ctx cleanup_nft = open_nft(err);
 	int r = -ENOMEM;
 
-	for (int whole = 0; ctx && r < 0 && whole < 2; whole++) {
+	/* Rules from before a lost ledger may be of a box that had this address. */
+	for (int whole = ledger->is_new; ctx && r < 0 && whole < 2; whole++) {
 		cleanup_free char *text = NULL;
 		size_t len = 0;
 		FILE *to = open_memstream(&text, &len);

@@ -354,6 +354,22 @@ def rules_that_somebody_flushed_are_made_anew_for_all_boxes(h):
 
 
 @test
+def rules_of_before_a_lost_ledger_do_not_hold_for_the_next_box_of_that_address(h):
+    serve(h, None, 2049)
+    h.policy(policy("[user alice]\nnet = bridge\negress = 10.88.0.1/32:tcp/2049\n"))
+    s = h.session("alice")
+    contains(h.enter(s.pid, "/usr/local/bin/ask", "tcp", "10.88.0.1", "2049", "3").out, "10.88.0.2", "what egress lets through")
+    h.background, kept = [], h.background
+    for p in (*observe.keepers(), *observe.inits()):
+        os.kill(p.pid, signal.SIGKILL)
+    h.settle()                              # and /run/nsbox is gone
+    h.background = kept
+    contains(h.run("nft list map inet nsbox host4").out, "10.88.0.2", "what the box has left")
+    h.policy(policy("[user alice]\nnet = bridge\n"))
+    contains(ask(h, "alice", "10.88.0.1", 2049, wait=1), "Error", "the host's service")
+
+
+@test
 def gc_puts_flushed_rules_in_force_again(h):
     h.policy(policy("[user alice]\nnet = bridge\negress = none\n" + SIX))
     s = h.session("alice")
