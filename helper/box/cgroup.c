@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 /* Where no unit of systemd is delegated to us. */
@@ -134,20 +135,28 @@ static int make_leaves(const struct nsbox_cgroup_dir *d, const struct nsbox_deci
 }
 
 /* memory_max in bytes: of the machine's RAM where the policy gives a percentage. */
-static uint64_t memory_limit(const struct nsbox_decision *policy)
+static int memory_limit(const struct nsbox_decision *policy, uint64_t *ret, struct nsbox_error *err)
 {
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct sysinfo machine;
 
-	if (policy->memory_percent)
-		return (uint64_t)sysconf(_SC_PHYS_PAGES) / 100 * policy->memory_percent * page;
-	return policy->memory_max;
+	*ret = policy->memory_max;
+	if (!policy->memory_percent)
+		return 0;
+	/* Not sysconf(3), which makes a number of whatever is on its stack if this fails. */
+	if (sysinfo(&machine) < 0)
+		return nsbox_error_set(err, errno, "sysinfo");
+	*ret = (uint64_t)machine.totalram * machine.mem_unit / 100 * policy->memory_percent;
+	return 0;
 }
 
 static int limit_memory(const struct nsbox_cgroup_dir *d, const struct nsbox_decision *policy,
 			struct nsbox_error *err)
 {
-	uint64_t limit = memory_limit(policy);
+	uint64_t limit;
+	int r = memory_limit(policy, &limit, err);
 
+	if (r < 0)
+		return r;
 	if (d->hierarchy.v2)
 		return put(d, "", "memory.max", limit, err);
 	if (limit == NSBOX_LIMIT_NONE)

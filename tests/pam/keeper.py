@@ -72,7 +72,7 @@ def call_under(h, user, inject, while_open=None):
         os.unlink(where + "/inject")
     report = Report(out)
     if report.end is None:
-        raise AssertionError(f"the caller did not get to the end: {out}")
+        raise AssertionError(f"the caller did not get to the end with {inject}: {out}")
     return report
 
 
