@@ -55,6 +55,8 @@ static int survey(const char *name, struct nsbox_cgroup *ret, struct nsbox_error
 		if (!d->pids && !d->cpu && !d->memory && !d->freezer)
 			continue;
 		d->hierarchy = list[i];
+		for (int file = 0; file < NSBOX_CGROUP_FILE_COUNT; file++)
+			d->kept[file] = -EBADF;
 		find_base(&list[i], d->base, sizeof(d->base));
 		if (strlen(d->base) + strlen(name) + 2 > sizeof(d->path))
 			return nsbox_error_say(err, ENAMETOOLONG, "the cgroup %.100s/%.40s has too "
@@ -243,6 +245,58 @@ static void leaf_path(const struct nsbox_cgroup_dir *d, enum nsbox_cgroup_leaf l
 		       d->pids ? leaf_names[leaf] : "", *file ? "/" : "", file);
 }
 
+static int keep_open(struct nsbox_cgroup_dir *d, enum nsbox_cgroup_file file, const char *name,
+		     struct nsbox_error *err)
+{
+	char path[640];
+
+	if (d->kept[file] >= 0)
+		return d->kept[file];
+	if (file == NSBOX_CGROUP_STATE)
+		(void)snprintf(path, sizeof(path), "%s/%s", d->path, name);
+	else
+		leaf_path(d, NSBOX_LEAF_MAIN, name, path, sizeof(path));
+	d->kept[file] = open(path, (file == NSBOX_CGROUP_PROCS ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+	return d->kept[file] < 0 ? nsbox_error_set(err, errno, "open %s", path) : d->kept[file];
+}
+
+/* From its begin, which is what it says now. Returns whether it could be read. */
+static bool read_kept(struct nsbox_cgroup_dir *d, enum nsbox_cgroup_file file, const char *name,
+		      char text[32])
+{
+	int fd = keep_open(d, file, name, NULL);
+	ssize_t n = fd < 0 ? -1 : pread(fd, text, 31, 0);
+
+	text[n < 0 ? 0 : n] = '\0';
+	return n >= 0;
+}
+
+void nsbox_cgroup_drop(struct nsbox_cgroup *cg)
+{
+	for (size_t i = 0; i < cg->n; i++)
+		for (int file = 0; file < NSBOX_CGROUP_FILE_COUNT; file++)
+			cg->dirs[i].kept[file] = nsbox_close(cg->dirs[i].kept[file]);
+}
+
+/* cgroup.procs of @leaf, for the caller to have. */
+static int open_leaf(struct nsbox_cgroup_dir *d, enum nsbox_cgroup_leaf leaf,
+		     struct nsbox_error *err)
+{
+	char path[640];
+	int fd;
+
+	if (leaf == NSBOX_LEAF_MAIN) {
+		fd = keep_open(d, NSBOX_CGROUP_PROCS, "cgroup.procs", err);
+		if (fd < 0)
+			return fd;
+		fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		return fd < 0 ? nsbox_error_set(err, errno, "fcntl(F_DUPFD_CLOEXEC)") : fd;
+	}
+	leaf_path(d, leaf, "cgroup.procs", path, sizeof(path));
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? nsbox_error_set(err, errno, "open %s", path) : fd;
+}
+
 /* Where @now, the text of a process's /proc/PID/cgroup, has it on the hierarchy of @d. */
 static int open_way_back(const struct nsbox_cgroup_dir *d, const char *now,
 			 struct nsbox_error *err)
@@ -257,24 +311,17 @@ static int open_way_back(const struct nsbox_cgroup_dir *d, const char *now,
 	return fd < 0 ? nsbox_error_set(err, errno, "open %s", path) : fd;
 }
 
-int nsbox_cgroup_open_procs(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
+int nsbox_cgroup_open_procs(struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
 			    int fds[2 * NSBOX_HIERARCHIES_MAX], unsigned int *ret_n,
 			    struct nsbox_error *err)
 {
-	char path[640], now[NSBOX_CGROUPS_TEXT];
+	char now[NSBOX_CGROUPS_TEXT];
 	int r = nsbox_hierarchy_cgroups_of(pid, now, err);
 
 	for (*ret_n = 0; r >= 0 && *ret_n < 2 * cg->n; (*ret_n)++) {
-		const struct nsbox_cgroup_dir *d = &cg->dirs[*ret_n % cg->n];
+		struct nsbox_cgroup_dir *d = &cg->dirs[*ret_n % cg->n];
 
-		if (*ret_n < cg->n) {
-			leaf_path(d, leaf, "cgroup.procs", path, sizeof(path));
-			r = open(path, O_WRONLY | O_CLOEXEC);
-			if (r < 0)
-				r = nsbox_error_set(err, errno, "open %s", path);
-		} else {
-			r = open_way_back(d, now, err);
-		}
+		r = *ret_n < cg->n ? open_leaf(d, leaf, err) : open_way_back(d, now, err);
 		if (r < 0)
 			break;
 		fds[*ret_n] = r;
@@ -286,17 +333,12 @@ int nsbox_cgroup_open_procs(const struct nsbox_cgroup *cg, enum nsbox_cgroup_lea
 	return r;
 }
 
-bool nsbox_cgroup_takes_newborn(const struct nsbox_cgroup *cg)
-{
-	return cg->n == 1 && cg->dirs[0].hierarchy.v2;
-}
-
 int nsbox_cgroup_open_for_clone(const struct nsbox_cgroup *cg, struct nsbox_error *err)
 {
 	char path[640];
 	int fd;
 
-	if (!nsbox_cgroup_takes_newborn(cg))
+	if (cg->n != 1 || !cg->dirs[0].hierarchy.v2)
 		return -ENOTSUP;
 	leaf_path(&cg->dirs[0], NSBOX_LEAF_MAIN, "", path, sizeof(path));
 	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -335,54 +377,42 @@ int nsbox_cgroup_verify(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf le
 	return r;
 }
 
-static const struct nsbox_cgroup_dir *pids_dir(const struct nsbox_cgroup *cg)
-{
-	for (size_t i = 0; i < cg->n; i++)
-		if (cg->dirs[i].pids)
-			return &cg->dirs[i];
-	return NULL;
-}
-
-static uint64_t read_number(const char *path)
+static uint64_t read_number(struct nsbox_cgroup_dir *d, enum nsbox_cgroup_file file, const char *name)
 {
 	char text[32];
 
 	/* "max" and whatever cannot be read count as no limit. */
-	if (nsbox_file_read(path, text, sizeof(text), NULL) < 0 || text[0] < '0' || text[0] > '9')
+	if (!read_kept(d, file, name, text) || text[0] < '0' || text[0] > '9')
 		return UINT64_MAX;
 	return strtoull(text, NULL, 10);
 }
 
-enum nsbox_cgroup_leaf nsbox_cgroup_choose(const struct nsbox_cgroup *cg)
-{
-	const struct nsbox_cgroup_dir *d = pids_dir(cg);
-	char path[640];
-	uint64_t now, max;
-
-	if (!d)
-		return NSBOX_LEAF_MAIN;
-	leaf_path(d, NSBOX_LEAF_MAIN, "pids.current", path, sizeof(path));
-	now = read_number(path);
-	leaf_path(d, NSBOX_LEAF_MAIN, "pids.max", path, sizeof(path));
-	max = read_number(path);
-	return now + NSBOX_RESCUE_MARGIN >= max ? NSBOX_LEAF_RESCUE : NSBOX_LEAF_MAIN;
-}
-
-bool nsbox_cgroup_is_frozen(const struct nsbox_cgroup *cg)
+enum nsbox_cgroup_leaf nsbox_cgroup_choose(struct nsbox_cgroup *cg)
 {
 	for (size_t i = 0; i < cg->n; i++) {
-		const struct nsbox_cgroup_dir *d = &cg->dirs[i];
-		char path[640], text[256];
+		struct nsbox_cgroup_dir *d = &cg->dirs[i];
 
-		if (!d->freezer)
-			continue;
-		(void)snprintf(path, sizeof(path), "%s/%s", d->path,
-			       d->hierarchy.v2 ? "cgroup.freeze" : "freezer.state");
-		if (nsbox_file_read(path, text, sizeof(text), NULL) < 0)
-			continue;
-		if (text[0] == '1' || strncmp(text, "FR", 2) == 0)	/* FROZEN, FREEZING */
-			return true;
+		if (d->pids && read_number(d, NSBOX_CGROUP_CURRENT, "pids.current") +
+			       NSBOX_RESCUE_MARGIN >= read_number(d, NSBOX_CGROUP_MAX, "pids.max"))
+			return NSBOX_LEAF_RESCUE;
 	}
+	return NSBOX_LEAF_MAIN;
+}
+
+static const char *state_file(const struct nsbox_cgroup_dir *d)
+{
+	return d->hierarchy.v2 ? "cgroup.freeze" : "freezer.state";
+}
+
+bool nsbox_cgroup_is_frozen(struct nsbox_cgroup *cg)
+{
+	char text[32];
+
+	for (size_t i = 0; i < cg->n; i++)
+		if (cg->dirs[i].freezer &&
+		    read_kept(&cg->dirs[i], NSBOX_CGROUP_STATE, state_file(&cg->dirs[i]), text) &&
+		    (text[0] == '1' || strncmp(text, "FR", 2) == 0))	/* FROZEN, FREEZING */
+			return true;
 	return false;
 }
 
@@ -395,7 +425,7 @@ static void thaw(const struct nsbox_cgroup *cg)
 		if (!cg->dirs[i].freezer)
 			continue;
 		(void)snprintf(path, sizeof(path), "%s/%s", cg->dirs[i].path,
-			       cg->dirs[i].hierarchy.v2 ? "cgroup.freeze" : "freezer.state");
+			       state_file(&cg->dirs[i]));
 		(void)nsbox_file_write(path, cg->dirs[i].hierarchy.v2 ? "0" : "THAWED", NULL);
 	}
 }

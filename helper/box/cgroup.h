@@ -30,11 +30,16 @@ enum {
 
 enum nsbox_cgroup_leaf { NSBOX_LEAF_MAIN, NSBOX_LEAF_RESCUE, NSBOX_LEAF_COUNT };
 
+/* What each login asks for is kept open, from the first that does. */
+enum nsbox_cgroup_file { NSBOX_CGROUP_PROCS, NSBOX_CGROUP_STATE, NSBOX_CGROUP_CURRENT,
+			 NSBOX_CGROUP_MAX, NSBOX_CGROUP_FILE_COUNT };
+
 struct nsbox_cgroup_dir {
 	struct nsbox_hierarchy hierarchy;
 	bool pids, cpu, memory, freezer;	/* what this hierarchy limits for us */
 	char base[448];				/* BASE */
 	char path[512];				/* BASE/NAME */
+	int kept[NSBOX_CGROUP_FILE_COUNT];	/* of `main`, but the state; or -EBADF */
 };
 
 struct nsbox_cgroup {
@@ -55,19 +60,19 @@ int nsbox_cgroup_find(const char *name, struct nsbox_cgroup *ret, struct nsbox_e
 int nsbox_cgroup_create(struct nsbox_cgroup *cg, const struct nsbox_decision *policy,
 			struct nsbox_error *err);
 
+/* Closes what is kept open. Idempotent; what comes after opens it again. */
+void nsbox_cgroup_drop(struct nsbox_cgroup *cg);
+
 /*
  * Opens cgroup.procs of every directory for the process @pid, that shall be in
  * @leaf, and after those, in the same order, of every cgroup that it is in now:
  * the way back. Fills fds[] and *ret_n, the caller's to close.
  */
-int nsbox_cgroup_open_procs(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
+int nsbox_cgroup_open_procs( struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
 			    int fds[2 * NSBOX_HIERARCHIES_MAX], unsigned int *ret_n,
 			    struct nsbox_error *err);
 
-/* Can a process be born in it (CLONE_INTO_CGROUP)? On v1 it has to be moved. */
-bool nsbox_cgroup_takes_newborn(const struct nsbox_cgroup *cg);
-
-/* O_PATH descriptor for CLONE_INTO_CGROUP, or -ENOTSUP where all of it is cgroup v1. */
+/* O_PATH descriptor for CLONE_INTO_CGROUP, or -ENOTSUP: into v1, and into several, it has to be moved. */
 int nsbox_cgroup_open_for_clone(const struct nsbox_cgroup *cg, struct nsbox_error *err);
 
 /* Moves @pid into @leaf, on every hierarchy. */
@@ -79,9 +84,9 @@ int nsbox_cgroup_verify(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf le
 			struct nsbox_error *err);
 
 /* Where a new session belongs: main, or rescue when main is all but full. */
-enum nsbox_cgroup_leaf nsbox_cgroup_choose(const struct nsbox_cgroup *cg);
+enum nsbox_cgroup_leaf nsbox_cgroup_choose( struct nsbox_cgroup *cg);
 
-bool nsbox_cgroup_is_frozen(const struct nsbox_cgroup *cg);
+bool nsbox_cgroup_is_frozen( struct nsbox_cgroup *cg);
 
 /* Kills every process in the box's cgroups, waiting for them until @deadline_ms. */
 int nsbox_cgroup_kill(const struct nsbox_cgroup *cg, uint64_t deadline_ms,

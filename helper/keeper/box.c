@@ -509,6 +509,7 @@ int nsbox_box_kill(struct nsbox_box *box, struct nsbox_error *err)
 	box->sock = nsbox_close(box->sock);
 	if (box->has_cgroup)
 		r = nsbox_cgroup_kill(&box->cgroup, deadline, err);
+	nsbox_cgroup_drop(&box->cgroup);
 	reap_init(box, deadline);
 	return r;
 }
