@@ -53,9 +53,11 @@ int nsbox_drop_caps(uint64_t bounding, uint64_t keep, struct nsbox_error *err)
 	for (int cap = 0; cap < 64; cap++) {
 		if (bounding & (UINT64_C(1) << cap))
 			continue;
-		/* EINVAL: past the last capability this kernel knows. */
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
-			r = nsbox_error_set(err, errno, "prctl(PR_CAPBSET_DROP, %d)", cap);
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0)
+			continue;
+		if (errno == EINVAL)
+			break;	/* past the last capability this kernel knows */
+		r = nsbox_error_set(err, errno, "prctl(PR_CAPBSET_DROP, %d)", cap);
 	}
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		r = nsbox_error_set(err, errno, "prctl(PR_CAP_AMBIENT_CLEAR_ALL)");

@@ -76,60 +76,83 @@ static const struct {
 	{ "ssl", "certs", BIND_DIR },
 };
 
-/* Mounts what @fd is, read-only, over what the plan has at @to. */
-static int bind_fd(const struct nsbox_etc *e, int fd, const char *to, bool is_file,
-		   struct nsbox_plan *p, struct nsbox_error *err)
-{
-	int tree = nsbox_tree_clone(fd, false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
-				    MOUNT_ATTR_NODEV, err);
-
-	if (tree < 0)
-		return nsbox_error_wrap(err, "%s", to);
-	/* Without idmapped mounts the owner is nobody in the box; it is only read. */
-	if (e->data_userns >= 0)
-		(void)nsbox_tree_idmap(tree, false, e->data_userns, NULL);
-	nsbox_plan_mount(p, to, tree, is_file);
-	return 0;
-}
-
 /*
- * Opens @name of @dir if it is a file that everybody may read. -1 if it is not;
- * a symlink is planned to be one in the box, too.
+ * Opens @name of @dir if it is a file that everybody may read; else *ret is -1. A
+ * symlink becomes one in the box, too.
  */
-static int open_public(int dir, const char *name, const char *to, int flags, struct stat *ret_st,
-		       struct nsbox_plan *p)
+static int open_public(const struct nsbox_etc *e, int dir, const char *name, const char *to,
+		       int flags, struct stat *ret_st, int *ret, struct nsbox_error *err)
 {
 	cleanup_close int fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	char target[512];
 	ssize_t n;
 
+	*ret = -1;
 	/* With O_PATH a symlink is opened, else it is ELOOP. */
 	if (fd < 0 ? errno != ELOOP : fstat(fd, ret_st) < 0)
-		return -1;
+		return 0;
 	if (fd >= 0 && S_ISREG(ret_st->st_mode) && (ret_st->st_mode & S_IROTH) &&
-	    ret_st->st_size <= FILE_SIZE_MAX)
-		return take_fd(&fd);
-	n = readlinkat(dir, name, target, sizeof(target) - 1);
-	if (n > 0) {
-		target[n] = '\0';
-		nsbox_plan_link(p, to, target);
+	    ret_st->st_size <= FILE_SIZE_MAX) {
+		*ret = take_fd(&fd);
+		return 0;
 	}
-	return -1;
+	n = readlinkat(dir, name, target, sizeof(target) - 1);
+	if (n <= 0)
+		return 0;
+	target[n] = '\0';
+	return symlinkat(target, e->made, to) < 0 ?
+	       nsbox_error_set(err, errno, "symlink the box's /etc/%s", to) : 0;
 }
 
-static int copy_file(int dir, const char *name, const char *to, struct nsbox_plan *p,
+static int make_file(const struct nsbox_etc *e, const char *to, mode_t mode, struct nsbox_error *err)
+{
+	int fd = openat(e->made, to, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+
+	return fd < 0 ? nsbox_error_set(err, errno, "create the box's /etc/%s", to) : fd;
+}
+
+static int make_dir(const struct nsbox_etc *e, const char *to, struct nsbox_error *err)
+{
+	if (mkdirat(e->made, to, 0755) < 0 && errno != EEXIST)
+		return nsbox_error_set(err, errno, "mkdir the box's /etc/%s", to);
+	return 0;
+}
+
+static int copy_file(const struct nsbox_etc *e, int dir, const char *name, const char *to,
 		     struct nsbox_error *err)
 {
 	struct stat st;
-	cleanup_close int fd = open_public(dir, name, to, O_RDONLY, &st, p);
-	cleanup_free char *data = NULL;
-	size_t len;
+	cleanup_close int from = -EBADF, fd = -EBADF;
+	int r = open_public(e, dir, name, to, O_RDONLY, &st, &from, err);
+	char buffer[16384];
+	ssize_t n;
 
+	if (r < 0 || from < 0)
+		return r;
+	fd = make_file(e, to, st.st_mode & 0755, err);
 	if (fd < 0)
-		return 0;
-	if (nsbox_fd_read_all(fd, FILE_SIZE_MAX, &data, &len, err) < 0)
-		return nsbox_error_wrap(err, "%s", to);
-	nsbox_plan_file(p, to, st.st_mode & 0755, data, len);
+		return fd;
+	while ((n = read(from, buffer, sizeof(buffer))) > 0)
+		if (write(fd, buffer, (size_t)n) != n)
+			return nsbox_error_set(err, errno, "write the box's /etc/%s", to);
+	return n < 0 ? nsbox_error_set(err, errno, "read /etc/%s", to) : 0;
+}
+
+/* Mounts what @fd is, read-only, over what is at @to. */
+static int bind_fd(const struct nsbox_etc *e, int fd, const char *to, bool is_file,
+		   struct nsbox_plan *p, struct nsbox_error *err)
+{
+	int tree = nsbox_tree_clone(fd, false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
+				    MOUNT_ATTR_NODEV, err);
+	char path[320];
+
+	if (tree < 0)
+		return nsbox_error_wrap(err, "/etc/%s", to);
+	/* Without idmapped mounts the owner is nobody in the box; it is only read. */
+	if (e->data_userns >= 0)
+		(void)nsbox_tree_idmap(tree, false, e->data_userns, NULL);
+	(void)snprintf(path, sizeof(path), "/etc/%s", to);
+	nsbox_plan_mount(p, path, tree, is_file);
 	return 0;
 }
 
@@ -137,31 +160,29 @@ static int bind_file(const struct nsbox_etc *e, int dir, const char *name, const
 		     struct nsbox_plan *p, struct nsbox_error *err)
 {
 	struct stat st;
-	cleanup_close int fd = open_public(dir, name, to, O_PATH, &st, p);
+	cleanup_close int fd = -EBADF, place = -EBADF;
+	int r = open_public(e, dir, name, to, O_PATH, &st, &fd, err);
 
-	if (fd < 0)
-		return 0;
-	nsbox_plan_file(p, to, 0444, "", 0);
-	return bind_fd(e, fd, to, true, p, err);
+	if (r < 0 || fd < 0)
+		return r;
+	place = make_file(e, to, 0444, err);
+	return place < 0 ? place : bind_fd(e, fd, to, true, p, err);
 }
 
 /* The plain files of a directory, not what lies deeper. */
-static int copy_dir(int dir, const char *name, const char *to, struct nsbox_plan *p,
+static int copy_dir(const struct nsbox_etc *e, int dir, const char *name, const char *to,
 		    struct nsbox_error *err)
 {
 	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	char path[512];
-	int r = 0;
+	int r = d ? make_dir(e, to, err) : 0;
 
-	if (!d)
-		return 0;
-	nsbox_plan_dir(p, to, 0755, 0, 0);
-	for (struct dirent *entry; r == 0 && (entry = readdir(d));) {
+	for (struct dirent *entry; d && r == 0 && (entry = readdir(d));) {
 		if (entry->d_name[0] == '.')
 			continue;
 		(void)snprintf(path, sizeof(path), "%s/%s", to, entry->d_name);
-		r = copy_file(dirfd(d), entry->d_name, path, p, err);
+		r = copy_file(e, dirfd(d), entry->d_name, path, err);
 	}
 	return r;
 }
@@ -170,39 +191,35 @@ static int bind_dir(const struct nsbox_etc *e, int dir, const char *name, const 
 		    struct nsbox_plan *p, struct nsbox_error *err)
 {
 	cleanup_close int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r;
 
 	if (fd < 0)
 		return 0;
-	nsbox_plan_dir(p, to, 0755, 0, 0);
-	return bind_fd(e, fd, to, false, p, err);
+	r = make_dir(e, to, err);
+	return r < 0 ? r : bind_fd(e, fd, to, false, p, err);
 }
 
-/* Where what is copied, and what is bound, is planned. */
-struct takers {
-	struct nsbox_plan *copies, *binds;
-};
-
+/* @to is below /etc. */
 static int take_one(const struct nsbox_etc *e, int dir, const char *name, const char *to,
-		    enum treatment how, const struct takers *t, struct nsbox_error *err)
+		    enum treatment how, struct nsbox_plan *p, struct nsbox_error *err)
 {
 	switch (how) {
 	case COPY:
-		return copy_file(dir, name, to, t->copies, err);
+		return copy_file(e, dir, name, to, err);
 	case COPY_DIR:
-		return copy_dir(dir, name, to, t->copies, err);
+		return copy_dir(e, dir, name, to, err);
 	case BIND_FILE:
-		return bind_file(e, dir, name, to, t->binds, err);
+		return bind_file(e, dir, name, to, p, err);
 	case BIND_DIR:
-		return bind_dir(e, dir, name, to, t->binds, err);
+		return bind_dir(e, dir, name, to, p, err);
 	}
 	return -EINVAL;
 }
 
-static int take_listed(const struct nsbox_etc *e, const struct takers *t, struct nsbox_error *err)
+static int take_listed(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
 {
 	int fd = openat(e->etc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cleanup_dir DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	char to[300];
 	int r = 0;
 
 	if (!d)
@@ -213,17 +230,17 @@ static int take_listed(const struct nsbox_etc *e, const struct takers *t, struct
 			if (from_host[i].pattern[0] != entry->d_name[0] ||
 			    fnmatch(from_host[i].pattern, entry->d_name, FNM_PERIOD) != 0)
 				continue;
-			(void)snprintf(to, sizeof(to), "/etc/%s", entry->d_name);
-			r = take_one(e, e->etc, entry->d_name, to, from_host[i].how, t, err);
+			r = take_one(e, e->etc, entry->d_name, entry->d_name, from_host[i].how, p,
+				     err);
 			break;
 		}
 	}
 	return r;
 }
 
-static int take_subdirs(const struct nsbox_etc *e, const struct takers *t, struct nsbox_error *err)
+static int take_subdirs(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
 {
-	char to[300];
+	char to[64];
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < sizeof(from_subdir) / sizeof(from_subdir[0]); i++) {
@@ -232,11 +249,10 @@ static int take_subdirs(const struct nsbox_etc *e, const struct takers *t, struc
 
 		if (dir < 0)
 			continue;
-		(void)snprintf(to, sizeof(to), "/etc/%s/%s", from_subdir[i].dir,
-			       from_subdir[i].name);
-		/* Whatever it becomes: of a directory that exists already nothing is made. */
-		nsbox_plan_parents(t->copies, to);
-		r = take_one(e, dir, from_subdir[i].name, to, from_subdir[i].how, t, err);
+		(void)snprintf(to, sizeof(to), "%s/%s", from_subdir[i].dir, from_subdir[i].name);
+		r = make_dir(e, from_subdir[i].dir, err);
+		if (r == 0)
+			r = take_one(e, dir, from_subdir[i].name, to, from_subdir[i].how, p, err);
 	}
 	return r;
 }
@@ -534,10 +550,8 @@ static int plan_databases(const struct nsbox_etc *e, bool all, struct nsbox_plan
 
 int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
 {
-	int r;
+	int r = plan_databases(e, false, p, err);
 
-	nsbox_plan_dir(p, "/etc", 0755, 0, 0);
-	r = plan_databases(e, false, p, err);
 	if (r == 0)
 		r = plan_names(e, p, err);
 	if (r < 0)
@@ -550,15 +564,11 @@ int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct 
 	return 0;
 }
 
-int nsbox_etc_plan_public(const struct nsbox_etc *e, struct nsbox_plan *copies,
-			  struct nsbox_plan *p, struct nsbox_error *err)
+int nsbox_etc_make_public(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)
 {
-	const struct takers t = { .copies = copies, .binds = p };
-	int r;
+	int r = take_listed(e, p, err);
 
-	nsbox_plan_dir(copies, "/etc", 0755, 0, 0);
-	r = take_listed(e, &t, err);
-	return r < 0 ? r : take_subdirs(e, &t, err);
+	return r < 0 ? r : take_subdirs(e, p, err);
 }
 
 int nsbox_etc_plan_image(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err)

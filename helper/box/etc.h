@@ -18,6 +18,7 @@ struct nsbox_etc {
 	const struct nsbox_decision *policy;
 	const struct nsbox_ids *ids;
 	int etc;		/* the /etc to start from: the host's or the image's; or -EBADF */
+	int made;		/* the box's /etc, for nsbox_etc_make_public() alone */
 	int data_userns;	/* map for directories of the host, or -EBADF */
 };
 
@@ -28,12 +29,12 @@ struct nsbox_etc {
 int nsbox_etc_plan_host(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err);
 
 /*
- * Plans what of the host's /etc is for everybody: what is copied in @copies, what
- * is bound in @p. Runs on the host with the file system rights of nobody at all
- * (setfsuid(2)): so what only root may read cannot be copied.
+ * Copies what of the host's /etc is for everybody into e->made, a directory that
+ * nobody else has, and plans what is bound over it. Runs on the host with the file
+ * system rights of box root (setfsuid(2)), who is nobody there: so what only root
+ * may read cannot be copied, and what is made is the box root's.
  */
-int nsbox_etc_plan_public(const struct nsbox_etc *e, struct nsbox_plan *copies,
-			  struct nsbox_plan *p, struct nsbox_error *err);
+int nsbox_etc_make_public(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err);
 
 /* Plans the files that lie over an image's /etc. Runs on the host, as root, reading only. */
 int nsbox_etc_plan_image(const struct nsbox_etc *e, struct nsbox_plan *p, struct nsbox_error *err);

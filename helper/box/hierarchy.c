@@ -5,8 +5,10 @@
 #include "file.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 static bool is_listed(const struct nsbox_hierarchy *list, size_t n, const struct nsbox_hierarchy *h)
 {
@@ -53,6 +55,13 @@ int nsbox_hierarchies_read(struct nsbox_hierarchy ret[NSBOX_HIERARCHIES_MAX], si
 		return nsbox_error_set(err, EIO, "read /proc/self/mountinfo");
 	*ret_n = n;
 	return 0;
+}
+
+bool nsbox_hierarchy_is_unified(void)
+{
+	struct statfs st;
+
+	return statfs("/sys/fs/cgroup", &st) == 0 && st.f_type == CGROUP2_SUPER_MAGIC;
 }
 
 bool nsbox_hierarchy_has(const struct nsbox_hierarchy *h, const char *controller)

@@ -31,6 +31,9 @@ struct nsbox_hierarchy {
 int nsbox_hierarchies_read(struct nsbox_hierarchy ret[NSBOX_HIERARCHIES_MAX], size_t *ret_n,
 			   struct nsbox_error *err);
 
+/* Is there but the unified hierarchy? By what is mounted at /sys/fs/cgroup, where it is looked for. */
+bool nsbox_hierarchy_is_unified(void);
+
 /* Is @controller ("pids", "name=systemd") on this v1 hierarchy? */
 bool nsbox_hierarchy_has(const struct nsbox_hierarchy *h, const char *controller);
 

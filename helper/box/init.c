@@ -137,18 +137,6 @@ static bool told_to_build(int sock)
 	return receive(sock, &in, NULL) == 0 && in.msg.type == NSBOX_MSG_BUILD;
 }
 
-/* A first parcel: the host's public files, while the keeper opens what the second one has. */
-static int take_copies(const struct nsbox_init *init, struct nsbox_error *err)
-{
-	struct nsbox_parcel parcel = NSBOX_PARCEL_INIT;
-	int r = nsbox_parcel_receive(init->sock, &parcel, err);
-
-	if (r == 0)
-		r = nsbox_root_run(&parcel.content, err);
-	nsbox_parcel_drop(&parcel);
-	return r;
-}
-
 /* The root, and with the keeper's parcel all that is in it. */
 static int make_root(struct nsbox_init *init, struct nsbox_error *err)
 {
@@ -156,7 +144,7 @@ static int make_root(struct nsbox_init *init, struct nsbox_error *err)
 	int r = nsbox_root_begin(err);
 
 	if (r == 0 && strcmp(init->policy->rootfs, "host") == 0)
-		r = take_copies(init, err);
+		r = nsbox_root_mount_early(init, err);
 	if (r == 0)
 		r = nsbox_parcel_receive(init->sock, &parcel, err);
 	init->content = &parcel.content;

@@ -290,16 +290,17 @@ static int set_user_namespaces_max(struct nsbox_error *err)
 static int bind_over(const char *from, const char *to, uint64_t attrs, struct nsbox_error *err)
 {
 	struct mount_attr attr = { .attr_set = attrs };
-	cleanup_close int tree = (int)syscall(SYS_open_tree, AT_FDCWD, from,
-					      OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	cleanup_close int tree = -EBADF;
 
-	if (tree < 0 && errno == ENOENT)
+	/* First: a copy that is dropped again costs a grace period of the kernel's. */
+	if (access(to, F_OK) < 0)
 		return 0;	/* this kernel has no such file */
+	tree = (int)syscall(SYS_open_tree, AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (tree < 0)
 		return nsbox_error_set(err, errno, "open_tree %s", from);
 	if (attrs && syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
 		return nsbox_error_set(err, errno, "mount_setattr %s", from);
-	return access(to, F_OK) < 0 ? 0 : attach(tree, AT_FDCWD, to, err);
+	return attach(tree, AT_FDCWD, to, err);
 }
 
 /* Box ids are nobody to the files of proc; the masks are for what nobody may read. */
@@ -307,10 +308,6 @@ static int mount_proc(const struct nsbox_decision *policy, struct nsbox_error *e
 {
 	static const char *const read_only[] = {
 		"proc/sysrq-trigger", "proc/irq", "proc/bus", "proc/fs",
-	};
-	static const char *const masked[] = {
-		"proc/kcore", "proc/keys", "proc/key-users", "proc/timer_list",
-		"proc/sched_debug", "proc/latency_stats",
 	};
 	int r;
 
@@ -322,6 +319,17 @@ static int mount_proc(const struct nsbox_decision *policy, struct nsbox_error *e
 		r = bind_over("proc/sys", "proc/sys", MOUNT_ATTR_RDONLY, err);
 	for (size_t i = 0; r == 0 && i < sizeof(read_only) / sizeof(read_only[0]); i++)
 		r = bind_over(read_only[i], read_only[i], MOUNT_ATTR_RDONLY, err);
+	return r;
+}
+
+static int mask_proc(struct nsbox_error *err)
+{
+	static const char *const masked[] = {
+		"proc/kcore", "proc/keys", "proc/key-users", "proc/timer_list",
+		"proc/sched_debug", "proc/latency_stats",
+	};
+	int r = 0;
+
 	for (size_t i = 0; r == 0 && i < sizeof(masked) / sizeof(masked[0]); i++)
 		r = bind_over("dev/null", masked[i], 0, err);
 	return r;
@@ -340,20 +348,34 @@ static int mount_pts(const struct nsbox_decision *policy, struct nsbox_error *er
 	return 0;
 }
 
-/* What the kernel mounts only from within the right namespaces. */
 static int mount_kernel(const struct nsbox_init *init, struct nsbox_error *err)
 {
 	int r = mount_proc(init->policy, err);
 
-	if (r == 0)
-		r = mount_pts(init->policy, err);
-	if (r == 0 && mount("mqueue", "dev/mqueue", "mqueue",
-			    MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
-		r = nsbox_error_set(err, errno, "mount mqueue");
 	/* sysfs shows a network namespace and belongs to its owner; one of others is lent. */
 	if (r == 0 && nsbox_init_owns_net(init) &&
 	    mount("sysfs", "sys", "sysfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		r = nsbox_error_set(err, errno, "mount sysfs");
+	return r;
+}
+
+int nsbox_root_mount_early(const struct nsbox_init *init, struct nsbox_error *err)
+{
+	if (mkdir("proc", 0555) < 0 || mkdir("sys", 0555) < 0)
+		return nsbox_error_set(err, errno, "mkdir in the box's root");
+	return mount_kernel(init, err);
+}
+
+/* The rest of what the kernel mounts only from within the right namespaces: it needs /dev. */
+static int mount_in_dev(const struct nsbox_init *init, struct nsbox_error *err)
+{
+	int r = mount_pts(init->policy, err);
+
+	if (r == 0 && mount("mqueue", "dev/mqueue", "mqueue",
+			    MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		r = nsbox_error_set(err, errno, "mount mqueue");
+	if (r == 0)
+		r = mask_proc(err);
 	if (r == 0 && init->policy->nested)
 		r = nsbox_nested_make(init->policy, !init->unshare_cgroup, err);
 	return r;
@@ -362,22 +384,26 @@ static int mount_kernel(const struct nsbox_init *init, struct nsbox_error *err)
 /*
  * setns() puts a joining process on top of whatever is mounted on the root, not
  * where init stands: nothing may be left there, or the join ends on the host's
- * root. In mountinfo (proc(5)) field 5 is the mount point.
+ * root. "/" is the root itself, "/.." is what lies on it (path_resolution(7)).
  */
 static int check_root(struct nsbox_error *err)
 {
-	cleanup_fclose FILE *f = fopen("/proc/self/mountinfo", "re");
-	cleanup_free char *line = NULL;
-	char point[8];
-	size_t size = 0;
-	unsigned int n = 0;
+	struct statx root, top;
 
-	while (f && getline(&line, &size, f) > 0)
-		if (sscanf(line, "%*s %*s %*s %*s %7s", point) == 1 && strcmp(point, "/") == 0)
-			n++;
-	if (n != 1)
-		return nsbox_error_say(err, EIO, "%u file systems are mounted on the box's root "
-				       "and not one", n);
+	if (statx(AT_FDCWD, "/", AT_NO_AUTOMOUNT, STATX_MNT_ID, &root) < 0 ||
+	    statx(AT_FDCWD, "/..", AT_NO_AUTOMOUNT, STATX_MNT_ID, &top) < 0)
+		return nsbox_error_set(err, errno, "statx of the box's root");
+	if (!(root.stx_mask & top.stx_mask & STATX_MNT_ID) || root.stx_mnt_id != top.stx_mnt_id)
+		return nsbox_error_say(err, EIO, "another file system is mounted on the box's root");
+	return 0;
+}
+
+static int make_read_only(const char *path, struct nsbox_error *err)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+
+	if (syscall(SYS_mount_setattr, AT_FDCWD, path, 0, &attr, sizeof(attr)) < 0)
+		return nsbox_error_set(err, errno, "make %s read-only", path);
 	return 0;
 }
 
@@ -388,7 +414,6 @@ static int check_root(struct nsbox_error *err)
  */
 static int pivot(bool image, bool writable, struct nsbox_error *err)
 {
-	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
 
 	if (syscall(SYS_pivot_root, ".", ".") < 0)
 		return nsbox_error_set(err, errno, "pivot_root");
@@ -398,8 +423,8 @@ static int pivot(bool image, bool writable, struct nsbox_error *err)
 		return nsbox_error_set(err, errno, "umount of the old root");
 	if (chdir("/") < 0)
 		return nsbox_error_set(err, errno, "chdir to the new root");
-	if (!writable && syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, &attr, sizeof(attr)) < 0)
-		return nsbox_error_set(err, errno, "make the root read-only");
+	if (!writable && (make_read_only("/", err) < 0 || (!image && make_read_only("/etc", err) < 0)))
+		return -err->code;
 	return check_root(err);
 }
 
@@ -415,8 +440,10 @@ int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err)
 		r = nsbox_root_run(init->mounts, err);
 	if (r == 0 && !image)
 		r = provide_shell(init, ".", err);
-	if (r == 0)
+	if (r == 0 && image)
 		r = mount_kernel(init, err);
+	if (r == 0)
+		r = mount_in_dev(init, err);
 	if (r == 0 && writable)
 		r = nsbox_overlay_leave(outer, err);
 	if (r == 0)

@@ -12,12 +12,18 @@
  */
 int nsbox_root_begin(struct nsbox_error *err);
 
+/*
+ * rootfs = host, where the stage will be the root: mounts proc and sysfs, which need
+ * nothing of the keeper's. Runs as nsbox_root_begin().
+ */
+int nsbox_root_mount_early(const struct nsbox_init *init, struct nsbox_error *err);
+
 /* Carries out @p in the current directory, the stage. Runs as nsbox_root_begin(). */
 int nsbox_root_run(const struct nsbox_plan *p, struct nsbox_error *err);
 
 /*
  * On the stage, carries out the plan (rootfs = host) or puts the image over it,
- * mounts proc, sys and what else the kernel gives, pivots and detaches the old
+ * mounts what else the kernel gives, pivots and detaches the old
  * root. Runs as nsbox_root_begin().
  */
 int nsbox_root_make(const struct nsbox_init *init, struct nsbox_error *err);

@@ -165,32 +165,30 @@ static int shift_trees(struct nsbox_box *box, struct nsbox_error *err)
 
 static int make_cgroup(struct nsbox_box *box, struct nsbox_error *err)
 {
-	int r = nsbox_cgroup_create(&box->cgroup, &box->policy, err);
+	int r = nsbox_cgroup_find(box->record.box, &box->cgroup, err);
 
+	if (r == 0)
+		r = nsbox_cgroup_create(&box->cgroup, &box->policy, err);
 	if (r < 0)
 		return nsbox_error_wrap(err, "cgroup");
 	box->has_cgroup = true;
 	return 0;
 }
 
-/* v2: init is born in its cgroup. v1: that is made while init makes its namespaces. */
+/* v2: init is born in its cgroup. v1: see nsbox_box_limit(). */
 static int start_in_cgroup(struct nsbox_box *box, const struct nsbox_subject *subject,
 			   struct nsbox_error *err)
 {
 	cleanup_close int cgroup = -EBADF;
 	int r;
 
-	if (nsbox_cgroup_find(box->record.box, &box->cgroup, err) < 0)
-		return nsbox_error_wrap(err, "cgroup");
-	if (!nsbox_cgroup_takes_newborn(&box->cgroup)) {
-		r = start_init(box, subject, -EBADF, err);
-		return r < 0 ? r : make_cgroup(box, err);
-	}
+	if (!nsbox_hierarchy_is_unified())
+		return start_init(box, subject, -EBADF, err);
 	r = make_cgroup(box, err);
 	if (r < 0)
 		return r;
 	cgroup = nsbox_cgroup_open_for_clone(&box->cgroup, err);
-	return cgroup < 0 ? cgroup : start_init(box, subject, cgroup, err);
+	return cgroup < 0 && cgroup != -ENOTSUP ? cgroup : start_init(box, subject, cgroup, err);
 }
 
 /* rootfs_mode = ephemeral or persistent: the layers that take what is written. */
@@ -245,29 +243,24 @@ int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 	return r;
 }
 
-/* First of all: init writes them while the rest is opened. */
-static int send_copies(struct nsbox_box *box, struct nsbox_error *err)
+/* If init has given up meanwhile, its reason is the one to tell, and not the @r that came of it. */
+static int blame_init(struct nsbox_box *box, int r, struct nsbox_error *err)
 {
-	struct nsbox_plan copies = NSBOX_PLAN_INIT, none = NSBOX_PLAN_INIT;
-	int r = nsbox_lend_public(&box->ids, &copies, &box->lent, err);
+	struct nsbox_packet in cleanup_packet = { .n_fds = 0 };
 
-	if (r == 0)
-		r = nsbox_parcel_send(box->sock, &copies, &none, err);
-	nsbox_plan_drop(&copies);
-	return r;
+	if (r == 0 || nsbox_msg_recv(box->sock, nsbox_now_ms(), &in, NULL) < 0 ||
+	    in.msg.type != NSBOX_MSG_REFUSE)
+		return r;
+	*err = in.msg.u.error;
+	return err->code > 0 ? -err->code : -EIO;
 }
 
-/* What the box gets of the host, sent to init as the plan of its root. */
-static int lend(struct nsbox_box *box, const struct nsbox_subject *subject,
-		struct nsbox_error *err)
+int nsbox_box_lend(struct nsbox_box *box, const struct nsbox_subject *subject,
+		   struct nsbox_error *err)
 {
 	struct nsbox_lent *lent = &box->lent;
-	int r = 0;
+	int r = nsbox_lend(subject, &box->policy, box->netns, &box->ids, lent, err);
 
-	if (strcmp(box->policy.rootfs, "host") == 0)
-		r = send_copies(box, err);
-	if (r == 0)
-		r = nsbox_lend(subject, &box->policy, box->netns, &box->ids, lent, err);
 	if (r == 0)
 		r = shift_trees(box, err);
 	if (r == 0)
@@ -278,7 +271,12 @@ static int lend(struct nsbox_box *box, const struct nsbox_subject *subject,
 	nsbox_lent_drop(lent);
 	if (r == 0 && box->policy.log == NSBOX_LOG_HOST)
 		r = nsbox_boxlog_open(&box->log, box->dev, box->ids.base, err);
-	return r;
+	return blame_init(box, r, err);
+}
+
+int nsbox_box_limit(struct nsbox_box *box, struct nsbox_error *err)
+{
+	return box->has_cgroup ? 0 : make_cgroup(box, err);
 }
 
 /*
@@ -294,25 +292,19 @@ static int settle_init(struct nsbox_box *box, struct nsbox_error *err)
 	return r < 0 ? r : nsbox_msg_send_type(box->sock, NSBOX_MSG_SETTLE, err);
 }
 
-int nsbox_box_finish(struct nsbox_box *box, const struct nsbox_subject *subject,
-		     uint64_t deadline_ms, struct nsbox_error *err)
+int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_error *err)
 {
 	struct nsbox_packet in cleanup_packet = { .n_fds = 0 };
-	int r = lend(box, subject, err), got;
+	int r = blame_init(box, settle_init(box, err), err);
 
-	if (r == 0)
-		r = settle_init(box, err);
-	/* If init has given up meanwhile, its reason is the one to tell. */
-	got = nsbox_msg_recv(box->sock, r < 0 ? nsbox_now_ms() : deadline_ms, &in,
-			     r < 0 ? NULL : err);
-	if (got < 0)
-		return r < 0 ? r : nsbox_error_wrap(err, "the box's init");
+	if (r < 0)
+		return r;
+	if (nsbox_msg_recv(box->sock, deadline_ms, &in, err) < 0)
+		return nsbox_error_wrap(err, "the box's init");
 	if (in.msg.type == NSBOX_MSG_REFUSE) {
 		*err = in.msg.u.error;
 		return err->code > 0 ? -err->code : -EIO;
 	}
-	if (r < 0)
-		return r;
 	if (in.msg.type != NSBOX_MSG_READY)
 		return nsbox_error_say(err, EPROTO, "init said %u where READY was due",
 				       in.msg.type);

@@ -62,19 +62,22 @@ struct nsbox_box {
 			 .guest = NSBOX_GUEST_INIT, .lent = NSBOX_LENT_INIT }
 
 /*
- * First half: ids, cgroups, init, which makes its namespaces. After it the
- * caller can be given its cgroups and move meanwhile. For @unknown_block see
- * nsbox_registry_take_block().
+ * A box is made in four steps, in this order. In the first, ids and init, which
+ * makes its namespaces from then on; on cgroup v2 it is born in its cgroup, and
+ * box->has_cgroup says so. For @unknown_block see nsbox_registry_take_block().
  */
 int nsbox_box_begin(struct nsbox_box *box, const struct nsbox_subject *subject,
 		    uint32_t unknown_block, struct nsbox_error *err);
 
-/*
- * Second half: finds what the host lends, and gives it to init, which assembles
- * the root. Waits for that until @deadline_ms.
- */
-int nsbox_box_finish(struct nsbox_box *box, const struct nsbox_subject *subject,
-		     uint64_t deadline_ms, struct nsbox_error *err);
+/* Finds what the host lends, and gives it to init, which assembles the root from then on. */
+int nsbox_box_lend(struct nsbox_box *box, const struct nsbox_subject *subject,
+		   struct nsbox_error *err);
+
+/* The cgroups, where box->has_cgroup is not: the caller can be given his after it. */
+int nsbox_box_limit(struct nsbox_box *box, struct nsbox_error *err);
+
+/* Moves init into its cgroups where it was not born there, and waits for the root until @deadline_ms. */
+int nsbox_box_finish(struct nsbox_box *box, uint64_t deadline_ms, struct nsbox_error *err);
 
 /* Fills the JOIN of a session that goes to @leaf. -E2BIG: the policy's env is too long. */
 int nsbox_box_fill_join(const struct nsbox_box *box, enum nsbox_cgroup_leaf leaf,

@@ -18,7 +18,8 @@
 #include <sys/sysmacros.h>
 
 #define DEV_SIZE (1ULL << 20)
-enum { DEV_INODES = 1024 };
+#define ETC_SIZE (16ULL << 20)
+enum { DEV_INODES = 1024, ETC_INODES = 8192 };
 
 #define OF_HOST (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
 
@@ -78,25 +79,31 @@ static int lend_usr_links(const struct lender *l, struct nsbox_error *err)
 	return r;
 }
 
-int nsbox_lend_public(const struct nsbox_ids *ids, struct nsbox_plan *copies,
-		      struct nsbox_lent *ret, struct nsbox_error *err)
+/* The host's public files, and places for what is bound and generated: see etc.h. */
+static int make_etc(const struct lender *l, int etc, struct nsbox_error *err)
 {
-	cleanup_close int etc = open("/etc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	const struct nsbox_etc e = { .etc = etc, .data_userns = ret->data_userns };
+	const uint32_t base = l->ids->base;
+	struct nsbox_etc e = { .etc = etc, .data_userns = l->to->data_userns };
 	int r;
 
-	if (etc < 0)
-		return nsbox_error_set(err, errno, "open /etc");
+	e.made = nsbox_tree_new_tmpfs(ETC_SIZE, ETC_INODES, base, base, err);
+	if (e.made < 0)
+		return nsbox_error_wrap(err, "/etc");
+	nsbox_plan_dir(&l->to->content, "/etc", 0755, 0, 0);
+	nsbox_plan_mount(&l->to->content, "/etc", e.made, false);
+	r = nsbox_tree_set(e.made, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, err);
+	if (r < 0)
+		return nsbox_error_wrap(err, "/etc");
 	/* setfsuid(2): the capabilities that overrule permissions go, too, and come back. */
-	(void)setfsgid(ids->base);
-	(void)setfsuid(ids->base);
-	if ((uid_t)setfsuid((uid_t)-1) == ids->base)
-		r = nsbox_etc_plan_public(&e, copies, &ret->content, err);
+	(void)setfsgid(base);
+	(void)setfsuid(base);
+	if ((uid_t)setfsuid((uid_t)-1) == base)
+		r = nsbox_etc_make_public(&e, &l->to->content, err);
 	else
-		r = nsbox_error_say(err, EPERM, "setfsuid %u has no effect", ids->base);
+		r = nsbox_error_say(err, EPERM, "setfsuid %u has no effect", base);
 	(void)setfsuid(0);
 	(void)setfsgid(0);
-	return r < 0 ? r : nsbox_plan_check(copies, err);
+	return r;
 }
 
 static int lend_host(const struct lender *l, struct nsbox_error *err)
@@ -108,8 +115,10 @@ static int lend_host(const struct lender *l, struct nsbox_error *err)
 	};
 	static const char *const empty[] = { "/mnt", "/srv", "/media", "/var", "/var/cache",
 					     "/var/lib", "/var/log", "/var/spool" };
-	int r = lend_tree(l, "/usr", false, err);
+	int r = etc < 0 ? nsbox_error_set(err, errno, "open /etc") : make_etc(l, etc, err);
 
+	if (r == 0)
+		r = lend_tree(l, "/usr", false, err);
 	/* The administrator's own software: what only root may read there stays so. */
 	if (r == 0)
 		r = lend_tree(l, "/usr/local", true, err);

@@ -36,14 +36,6 @@ int nsbox_lend_home(const struct nsbox_subject *subject, const struct nsbox_deci
 		    struct nsbox_error *err);
 
 /*
- * Plans for rootfs = host what of /etc is for everybody, after nsbox_lend_home():
- * what init can begin with in @copies, the rest in @ret. Runs on the host, as
- * root, with the file system rights of @ids' first id, which owns nothing there.
- */
-int nsbox_lend_public(const struct nsbox_ids *ids, struct nsbox_plan *copies,
-		      struct nsbox_lent *ret, struct nsbox_error *err);
-
-/*
  * Plans the rest of the root, after nsbox_lend_home(); with @netns, a network
  * namespace of others, its /sys too. Runs beside init's first steps.
  */

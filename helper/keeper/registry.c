@@ -427,7 +427,7 @@ static int try_block(struct nsbox_record *record, uint32_t base, uint32_t unknow
 int nsbox_registry_take_block(struct nsbox_record *record, const struct nsbox_decision *policy,
 			      uint32_t unknown, struct nsbox_error *err)
 {
-	cleanup_free struct range *taken = calloc(SUBID_RANGES_MAX, sizeof(*taken));
+	cleanup_free struct range *taken = malloc(SUBID_RANGES_MAX * sizeof(*taken));
 	uint64_t blocks = nsbox_block_count(policy->id_first, policy->id_last);
 	size_t n;
 

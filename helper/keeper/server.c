@@ -27,6 +27,7 @@ enum {
 	DEAF_MS = 100,
 	/* For a session that logind ends: after SIGTERM. */
 	ENDING_TERM_MS = 3000,
+	HEAP_STEP = 512 << 10,
 };
 
 static void accept_all(struct nsbox_server *s)
@@ -321,18 +322,29 @@ static void finish(struct nsbox_server *s)
 	free(s->sessions);
 }
 
-/* Makes the box for the first session, whose move into the cgroups runs meanwhile. */
+/*
+ * Makes the box for the first session, whose move into the cgroups runs meanwhile:
+ * on v2 it may take long and begins early; on v1 init would wait for the cgroups.
+ */
 static int build(struct nsbox_server *s, struct nsbox_session *session, struct nsbox_packet *packet,
 		 const struct nsbox_subject *subject, struct nsbox_error *err)
 {
 	int r = nsbox_session_know_caller(session, packet, err);
+	bool early;
 
 	if (r == 0)
 		r = nsbox_box_begin(&s->box, subject, packet->msg.u.open.unknown_block, err);
-	if (r == 0)
+	early = r == 0 && s->box.has_cgroup;
+	if (early)
 		r = nsbox_session_send_cgroups(s, session, err);
 	if (r == 0)
-		r = nsbox_box_finish(&s->box, subject, nsbox_now_ms() + BUILD_TIMEOUT_MS, err);
+		r = nsbox_box_lend(&s->box, subject, err);
+	if (r == 0)
+		r = nsbox_box_limit(&s->box, err);
+	if (r == 0 && !early)
+		r = nsbox_session_send_cgroups(s, session, err);
+	if (r == 0)
+		r = nsbox_box_finish(&s->box, nsbox_now_ms() + BUILD_TIMEOUT_MS, err);
 	if (r == 0)
 		r = nsbox_session_show_terminals(s, session, packet, err);
 	return r < 0 ? r : nsbox_session_send_join(s, session, err);
@@ -396,6 +408,9 @@ int nsbox_server_run(int first)
 	struct nsbox_error err;
 	int r = nsbox_msg_recv(first, nsbox_now_ms() + NSBOX_SESSION_OPEN_MS, &packet, &err);
 
+	/* settle_down() gives back what making the box takes; until then the heap only grows. */
+	(void)mallopt(M_TRIM_THRESHOLD, HEAP_STEP);
+	(void)mallopt(M_TOP_PAD, HEAP_STEP);
 	if (r == 0)
 		r = answer_first(&packet, &answer, &err);
 	if (r == 0 && answer.decision.action == NSBOX_ACTION_DENY)
