@@ -53,6 +53,46 @@ static const struct {
 /* Of the class misc, which is mostly the kernel's own switches, these and no others. */
 static const char *const misc_allowed[] = { "fuse", "kvm", "tun", "udmabuf", "sgx_enclave" };
 
+/* What every box's /dev has: nodes, links, and directories for what is mounted there. */
+static const struct {
+	const char *name;
+	unsigned int major, minor;
+	const char *target;
+} usual[] = {
+	{ "null", MEM, 3, NULL },	{ "zero", MEM, 5, NULL },
+	{ "full", MEM, 7, NULL },	{ "random", MEM, 8, NULL },
+	{ "urandom", MEM, 9, NULL },	{ "tty", TTY_AUX, 0, NULL },
+	{ "ptmx", 0, 0, "pts/ptmx" },	{ "fd", 0, 0, "/proc/self/fd" },
+	{ "stdin", 0, 0, "/proc/self/fd/0" }, { "stdout", 0, 0, "/proc/self/fd/1" },
+	{ "stderr", 0, 0, "/proc/self/fd/2" },
+	{ "pts", 0, 0, NULL },		{ "shm", 0, 0, NULL },
+	{ "mqueue", 0, 0, NULL },
+};
+
+static bool make_usual_node(int dev, const char *name, dev_t rdev, uint32_t owner)
+{
+	return mknodat(dev, name, S_IFCHR | 0666, rdev) == 0 &&
+	       fchownat(dev, name, owner, owner, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       fchmodat(dev, name, 0666, 0) == 0;
+}
+
+int nsbox_devices_begin(int dev, uint32_t owner, struct nsbox_error *err)
+{
+	bool made = true;
+
+	for (size_t i = 0; made && i < sizeof(usual) / sizeof(usual[0]); i++) {
+		const char *name = usual[i].name;
+
+		if (usual[i].major)
+			made = make_usual_node(dev, name, makedev(usual[i].major, usual[i].minor), owner);
+		else if (usual[i].target)
+			made = symlinkat(usual[i].target, dev, name) == 0;
+		else
+			made = mkdirat(dev, name, 0755) == 0;
+	}
+	return made ? 0 : nsbox_error_set(err, errno, "filling /dev");
+}
+
 /* The last name that the link /sys/dev/char/MAJOR:MINOR@suffix leads to; "" without sysfs. */
 static void read_class(dev_t rdev, const char *suffix, char ret[NAME_MAX + 1])
 {
@@ -281,16 +321,10 @@ int nsbox_devices_make(int dev, const struct nsbox_decision *policy,
 	return r;
 }
 
-/* What a box's /dev has before any of the policy's devices come into it: lend_dev() in lend.c. */
 static bool is_in_every_box(const char *path)
 {
-	static const char *const names[] = {
-		"null", "zero", "full", "random", "urandom", "tty", "pts", "shm", "mqueue", "ptmx",
-		"fd", "stdin", "stdout", "stderr",
-	};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(path + strlen("/dev/"), names[i]) == 0)
+	for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]); i++)
+		if (strcmp(path + strlen("/dev/"), usual[i].name) == 0)
 			return true;
 	return false;
 }

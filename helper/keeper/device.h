@@ -11,8 +11,11 @@
 #include "notes.h"
 #include "policy.h"
 
+/* Makes in @dev, the box's new /dev, what every box has there; the nodes are @owner's. */
+int nsbox_devices_begin(int dev, uint32_t owner, struct nsbox_error *err);
+
 /*
- * Makes in @dev, the box's new /dev, the nodes that policy->device names. A
+ * Makes in @dev the nodes that policy->device names. A
  * device that would give the host away refuses the box, with the reason; one
  * that is not there, or that the user cannot open on the host, is left out.
  */

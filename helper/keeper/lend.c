@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #define DEV_SIZE (1ULL << 20)
 #define ETC_SIZE (16ULL << 20)
@@ -157,18 +156,6 @@ static int lend_image(const struct lender *l, struct nsbox_error *err)
 	return nsbox_etc_plan_image(&e, content, err);
 }
 
-static int make_node(int dev, const char *name, unsigned int minor, uint32_t owner)
-{
-	/* major 1: memory devices, 5: tty and ptmx (devices.txt of Linux). */
-	unsigned int major = strcmp(name, "tty") == 0 ? 5 : 1;
-
-	if (mknodat(dev, name, S_IFCHR | 0666, makedev(major, minor)) < 0 ||
-	    fchownat(dev, name, owner, owner, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    fchmodat(dev, name, 0666, 0) < 0)
-		return -errno;
-	return 0;
-}
-
 /*
  * /dev: nodes that the keeper makes on a tmpfs of its own, since nobody may
  * make them inside. The directory stays the host's root's, so that box root
@@ -176,21 +163,8 @@ static int make_node(int dev, const char *name, unsigned int minor, uint32_t own
  */
 static int lend_dev(const struct lender *l, struct nsbox_error *err)
 {
-	static const struct {
-		const char *name;
-		unsigned int minor;
-	} nodes[] = {
-		{ "null", 3 }, { "zero", 5 }, { "full", 7 }, { "random", 8 }, { "urandom", 9 },
-		{ "tty", 0 },
-	};
-	static const char *const dirs[] = { "pts", "shm", "mqueue" };
-	static const char *const links[][2] = {
-		{ "ptmx", "pts/ptmx" }, { "fd", "/proc/self/fd" },
-		{ "stdin", "/proc/self/fd/0" }, { "stdout", "/proc/self/fd/1" },
-		{ "stderr", "/proc/self/fd/2" },
-	};
 	int dev = nsbox_tree_new_tmpfs(DEV_SIZE, DEV_INODES, 0, 0, err);
-	int r = 0;
+	int r;
 
 	if (dev < 0)
 		return nsbox_error_wrap(err, "/dev");
@@ -198,15 +172,12 @@ static int lend_dev(const struct lender *l, struct nsbox_error *err)
 	r = nsbox_tree_set(dev, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, err);
 	if (r < 0)
 		return nsbox_error_wrap(err, "/dev");
-	for (size_t i = 0; r == 0 && i < sizeof(nodes) / sizeof(nodes[0]); i++)
-		r = make_node(dev, nodes[i].name, nodes[i].minor, l->ids->base);
-	for (size_t i = 0; r == 0 && i < sizeof(dirs) / sizeof(dirs[0]); i++)
-		r = mkdirat(dev, dirs[i], 0755) < 0 ? -errno : 0;
-	for (size_t i = 0; r == 0 && i < sizeof(links) / sizeof(links[0]); i++)
-		r = symlinkat(links[i][1], dev, links[i][0]) < 0 ? -errno : 0;
-	l->to->dev = r < 0 ? -EBADF : fcntl(dev, F_DUPFD_CLOEXEC, 3);
-	if (r < 0 || l->to->dev < 0)
-		return nsbox_error_set(err, r < 0 ? -r : errno, "filling /dev");
+	r = nsbox_devices_begin(dev, l->ids->base, err);
+	if (r < 0)
+		return r;
+	l->to->dev = fcntl(dev, F_DUPFD_CLOEXEC, 3);
+	if (l->to->dev < 0)
+		return nsbox_error_set(err, errno, "filling /dev");
 	return nsbox_devices_make(dev, l->policy, l->subject, l->ids, &l->to->notes, err);
 }
 

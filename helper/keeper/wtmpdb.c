@@ -149,6 +149,8 @@ static pid_t start_child(int *ret_before)
 	pid_t pid = fork();
 
 	*ret_before = last;
+	if (pid < 0)
+		syslog(LOG_WARNING, "a login or its end is not recorded: fork: %s", strerror(errno));
 	if (pid > 0) {
 		(void)nsbox_close(last);
 		last = (int)syscall(SYS_pidfd_open, pid, 0);	/* fails if it has ended */
