@@ -739,13 +739,63 @@ def an_entry_with_an_address_opens_a_service_of_the_host(h):
     contains(ask(h, "alice", OUTSIDE, 80, wait=1), "Error", "the outside")
 
 
+def web(h, enter, port):
+    """A web server; its page says in which network namespace it is, which web() returns."""
+    p = h.start([*enter, "python3", "-c", WEB, str(port)], stdout=subprocess.PIPE)
+    page = p.stdout.readline().decode().strip()
+    assert page, f"no server on port {port}"
+    return page
+
+
+WEB = """
+import http.server, os, socket, socketserver, sys
+page = os.readlink("/proc/self/ns/net")
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200), self.end_headers(), self.wfile.write(page.encode())
+class Server(socketserver.ThreadingTCPServer):
+    address_family, allow_reuse_address = socket.AF_INET6, True
+server = Server(("::", int(sys.argv[1])), Answer)
+print(page, flush=True)
+server.serve_forever()
+"""
+
+
+def pages(h, targets, ask_for):
+    """{target: whose page came, or ""}; ask_for(target) is the client's command line and input."""
+    found = {}
+    for to in targets:
+        argv, request = ask_for(to)
+        found[to] = "".join(re.findall(r"net:\[\d+\]", h.run(argv, input=request).out))
+    return found
+
+
+def listens(out, port):
+    return re.search(rf"^LISTEN .*:{port}\s", out, re.M) is not None
+
+
 @test
 def sshds_own_forwards_reach_what_the_box_may_and_nothing_else(h):
-    h.policy(policy("[user alice]\nnet = bridge\negress = tcp/5432\n"))
-    serve(h, None, 2049)
-    eq(h.ssh("alice", options=[f"-W{OUTSIDE}:5432"]).out.strip().removeprefix("::ffff:"), HOST, "-W to what egress names")
-    for to in (f"{OUTSIDE}:80", f"{HOST}:2049", "127.0.0.1:2049"):
-        lacks(h.ssh("alice", options=["-W" + to]).out, ".", f"-W to {to}")
+    h.policy(policy("[user alice]\nnet = bridge\negress = tcp/5433\n" + SIX))
+    s = h.session("alice")
+    outside = web(h, ["ip", "netns", "exec", "outside"], 5433)
+    web(h, ["ip", "netns", "exec", "outside"], 8080)
+    host, box = web(h, [], 2049), web(h, ["nsenter", "-t", str(s.pid), "-n"], 2049)
+    eq(len({outside, host, box}), 3, "network namespaces")
+    may = {f"{OUTSIDE}:5433": outside, f"[{OUTSIDE6}]:5433": outside, "127.0.0.1:2049": box, "[::1]:2049": box,
+           f"{OUTSIDE}:8080": "", f"[{OUTSIDE6}]:8080": "", f"{HOST}:2049": "", f"[{HOST6}]:2049": "", "10.88.0.1:2049": ""}
+    local = dict(zip(may, range(9100, 9200)))
+    h.start(h.ssh_argv("alice", options=["ControlMaster=yes", "ControlPath=/tmp/forwards", "-N", "-D9099", "-R7003:127.0.0.1:2049",
+                                         "ExitOnForwardFailure=yes", *(f"-L{port}:{to}" for to, port in local.items())]))
+    h.wait_until(lambda: os.path.exists("/tmp/forwards"), 10, "the forwards are there")
+    curl = ["curl", "-s", "-g", "-m", "5"]
+    eq(pages(h, may, lambda to: ([*curl, f"http://127.0.0.1:{local[to]}/"], None)), may, "-L")
+    eq(pages(h, may, lambda to: ([*curl, "--socks5-hostname", "127.0.0.1:9099", f"http://{to}/"], None)), may, "-D")
+    eq(pages(h, may, lambda to: (h.ssh_argv("alice", options=["ControlPath=/tmp/forwards", "-W" + to]), "GET / HTTP/1.0\r\n\r\n")),
+       may, "-W")
+    h.wait_until(lambda: listens(h.enter(s.pid, "ss", "-Hltn").out, 7003), 5, "-R listens in the box")
+    assert not listens(h.run("ss -ltn").out, 7003), "-R listens on the host"
+    contains(h.ssh("alice", " ".join([*curl, "http://127.0.0.1:7003/"])).out, host, "from the box, through -R")
 
 
 @test
