@@ -645,12 +645,16 @@ def a_ledger_that_cannot_be_read_gives_no_address_away(h):
 
 @test(timeout=600)
 def many_boxes_at_once_have_an_address_each(h):
+    """NSBOX_TEST_AT_ONCE of them (40; the issue says 200)."""
     n = int(os.environ.get("NSBOX_TEST_AT_ONCE", "40"))
     h.policy(policy("[user alice]\nscope = session\nnet = bridge\n" + SIX))
-    running = [h.start(["nsbox", "run", "alice", "--", "sleep", "600"]) for _ in range(n)]
-    h.wait_until(lambda: len(observe.with_environment("USER=alice")) >= n or any(p.poll() is not None for p in running),
-                 120, "all are in their boxes")
-    eq([p.poll() for p in running if p.poll() is not None], [], "exit codes of those that ended")
+    # Each says one line, on one pipe: to look at all processes would take from them the processors.
+    ours, theirs = os.pipe()
+    for _ in range(n):
+        h.start(["nsbox", "run", "alice", "--", "sh", "-c", "echo in; exec sleep 600"], stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    with open(ours) as said:
+        eq([said.readline() for _ in range(n)], ["in\n"] * n, "what they said")
     boxes = observe.inits()
     eq(len(boxes), n, "boxes")
     have = [addresses(h, b.pid) for b in boxes]
