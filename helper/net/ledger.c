@@ -45,13 +45,28 @@ static struct nsbox_lease *add_lease(struct nsbox_ledger *ledger)
 	return &ledger->leases[ledger->n++];
 }
 
+static bool make_room_for_ports(struct nsbox_lease *lease)
+{
+	lease->publish = calloc(NSBOX_PUBLISH_MAX, sizeof(*lease->publish));
+	return lease->publish;
+}
+
+static void drop_ports(struct nsbox_lease *lease)
+{
+	free(lease->publish);
+	lease->publish = NULL;
+	lease->n_publish = 0;
+}
+
 /* "tcp/2222/" or "udp/53/192.0.2.1", by commas; "-": none. */
-static void read_ports(char *text, struct nsbox_lease *lease)
+static int read_ports(char *text, struct nsbox_lease *lease)
 {
 	char *pos = NULL;
 
 	if (strcmp(text, "-") == 0)
-		return;
+		return 0;
+	if (!make_room_for_ports(lease))
+		return -ENOMEM;
 	for (char *word = strtok_r(text, ",", &pos); word && lease->n_publish < NSBOX_PUBLISH_MAX;
 	     word = strtok_r(NULL, ",", &pos)) {
 		struct nsbox_publish *p = &lease->publish[lease->n_publish];
@@ -65,6 +80,7 @@ static void read_ports(char *text, struct nsbox_lease *lease)
 			(void)nsbox_addr_read(address, &p->at);
 		lease->n_publish++;
 	}
+	return 0;
 }
 
 static void write_ports(const struct nsbox_lease *lease, FILE *to)
@@ -118,10 +134,9 @@ static int read_line(struct nsbox_ledger *ledger, const char *line, size_t lengt
 	lease->nat = nat[0] == '1';
 	(void)nsbox_addr_read(a4, &lease->address);
 	(void)nsbox_addr_read(a6, &lease->address6);
-	read_ports(ports, lease);
 	lease->line = line;
 	lease->line_length = length;
-	return 0;
+	return read_ports(ports, lease);
 }
 
 /* The whole file; none is an empty one. */
@@ -207,12 +222,14 @@ int nsbox_ledger_save(const struct nsbox_ledger *ledger, struct nsbox_error *err
 void nsbox_lease_free(struct nsbox_lease *lease)
 {
 	strcpy(lease->box, "-");
-	lease->n_publish = 0;
+	drop_ports(lease);
 	lease->line = NULL;
 }
 
 void nsbox_ledger_drop(struct nsbox_ledger *ledger)
 {
+	for (size_t i = 0; i < ledger->n; i++)
+		drop_ports(&ledger->leases[i]);
 	free(ledger->leases);
 	free(ledger->text);
 	*ledger = (struct nsbox_ledger){ .lock = nsbox_close(ledger->lock) };
@@ -319,16 +336,20 @@ static struct nsbox_lease *lease_for(struct nsbox_ledger *ledger,
 		lease = add_lease(ledger);
 	if (!lease)
 		return NULL;
+	drop_ports(lease);
 	*lease = (struct nsbox_lease){
 		.uid = request->uid, .nat = request->network.nat,
 		.address = nsbox_addr_nth(&request->network.subnet, number),
 		.address6 = nsbox_addr_nth(&request->network.subnet6, number),
-		.n_publish = request->n_publish,
 	};
 	(void)snprintf(lease->network, sizeof(lease->network), "%s", request->network.name);
 	(void)snprintf(lease->box, sizeof(lease->box), "%s", request->box);
 	(void)snprintf(lease->hostname, sizeof(lease->hostname), "%s", request->hostname);
-	memcpy(lease->publish, request->publish, sizeof(lease->publish));
+	if (request->n_publish && !make_room_for_ports(lease))
+		return NULL;
+	lease->n_publish = request->n_publish;
+	if (lease->publish)
+		memcpy(lease->publish, request->publish, sizeof(request->publish));
 	return lease;
 }
 

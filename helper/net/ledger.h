@@ -24,7 +24,8 @@ struct nsbox_lease {
 	bool nat;
 	char hostname[65];
 	unsigned int n_publish;
-	struct nsbox_publish publish[NSBOX_PUBLISH_MAX];
+	/* Room for NSBOX_PUBLISH_MAX, if there are any; few boxes have one. */
+	struct nsbox_publish *publish;
 	/* As it was read, in the ledger's text; NULL: it is written anew. */
 	const char *line;
 	size_t line_length;
