@@ -4,11 +4,11 @@
 #include "addr.h"
 #include "cleanup.h"
 #include "defence.h"
-#include "file.h"
 
 #include <fcntl.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
+#include <linux/mount.h>
 #include <linux/neighbour.h>
 #include <linux/netconf.h>
 #include <linux/rtnetlink.h>
@@ -26,6 +26,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 
 /* By it we know a bridge that we made. */
 #define OWN_ALIAS "nsbox"
@@ -96,6 +97,22 @@ static struct nl_sock *connect_socket(struct nsbox_error *err)
 	return NULL;
 }
 
+/*
+ * A /proc of our own: the kernel keeps what was looked up below sys/net of one
+ * for all namespaces in one chain, so with 500 boxes each look-up in the host's
+ * walks past 500 others.
+ */
+static int open_proc(void)
+{
+	cleanup_close int fs = (int)syscall(SYS_fsopen, "proc", FSOPEN_CLOEXEC);
+	int mnt = -1;
+
+	if (fs >= 0 && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+		mnt = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID |
+				   MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	return mnt >= 0 ? mnt : open("/proc", O_PATH | O_CLOEXEC);
+}
+
 int nsbox_links_open(struct nsbox_links *ret, struct nsbox_error *err)
 {
 	ret->sock = connect_socket(err);
@@ -104,6 +121,7 @@ int nsbox_links_open(struct nsbox_links *ret, struct nsbox_error *err)
 
 void nsbox_links_drop(struct nsbox_links *links)
 {
+	links->proc = nsbox_close(links->proc);
 	nl_socket_free(links->sock);
 	links->sock = NULL;
 }
@@ -113,13 +131,26 @@ static struct nl_addr *as_nl(const struct nsbox_address *address)
 	return nl_addr_build(address->family, address->bytes, nsbox_addr_size(address->family));
 }
 
+/* In the namespace that we are in. */
+static void set_switch(struct nsbox_links *links, const char *path, const char *value)
+{
+	cleanup_close int fd = -EBADF;
+
+	if (links->proc < 0)
+		links->proc = open_proc();
+	fd = openat(links->proc, path, O_WRONLY | O_CLOEXEC);
+	if (fd >= 0)
+		(void)!write(fd, value, strlen(value));
+}
+
 /* A switch of IPv6 for one link; a kernel without IPv6 has none. */
-static void set_ipv6(const char *link, const char *name, const char *value)
+static void set_ipv6(struct nsbox_links *links, const char *link, const char *name,
+		     const char *value)
 {
 	char path[128];
 
-	(void)snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", link, name);
-	(void)nsbox_file_write(path, value, NULL);
+	(void)snprintf(path, sizeof(path), "sys/net/ipv6/conf/%s/%s", link, name);
+	set_switch(links, path, value);
 }
 
 /* 1: the link did not have it yet. */
@@ -231,10 +262,10 @@ static int make_bridge(struct nsbox_links *links, const struct nsbox_network *ne
 		return explain(r, "make the bridge", network->bridge, err);
 	links->bridge = (int)if_nametoindex(network->bridge);
 	links->own = true;
-	set_ipv6(network->bridge, "accept_ra", "0");
-	set_ipv6(network->bridge, "addr_gen_mode", "1");
+	set_ipv6(links, network->bridge, "accept_ra", "0");
+	set_ipv6(links, network->bridge, "addr_gen_mode", "1");
 	if (!network->subnet6.address.family)
-		set_ipv6(network->bridge, "disable_ipv6", "1");
+		set_ipv6(links, network->bridge, "disable_ipv6", "1");
 	return sign_bridge(links, network->bridge, err);
 }
 
@@ -254,7 +285,7 @@ static int address_bridge(struct nsbox_links *links, const struct nsbox_network 
 		six_is_new = set_address(links->sock, links->bridge, six, network->subnet6.length, NULL);
 	/* The switch is touched only if it must be: see is_needed() in forward.c. */
 	if (six_is_new < 0) {
-		set_ipv6(network->bridge, "disable_ipv6", "0");
+		set_ipv6(links, network->bridge, "disable_ipv6", "0");
 		six_is_new = set_address(links->sock, links->bridge, six, network->subnet6.length, err);
 	}
 	if (six_is_new < 0)
@@ -667,7 +698,7 @@ static int set_default_route(struct nl_sock *sock, int link, const struct nsbox_
 }
 
 /* Runs in the box's network namespace, with the host's privileges. */
-static int furnish(const struct nsbox_links *links, const struct nsbox_network *network,
+static int furnish(struct nsbox_links *links, const struct nsbox_network *network,
 		   const struct nsbox_lease *lease, struct nsbox_error *err)
 {
 	cleanup_nl(nl_sock) struct nl_sock *sock = connect_socket(err);
@@ -676,12 +707,12 @@ static int furnish(const struct nsbox_links *links, const struct nsbox_network *
 	if (!sock)
 		return -EIO;
 	/* ping(8) without a raw socket: setuid and file capabilities do not act in a box. */
-	(void)nsbox_file_write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647", NULL);
+	set_switch(links, "sys/net/ipv4/ping_group_range", "0 2147483647");
 	/* No other address than the leased one, and no router but ours. */
-	set_ipv6(INSIDE, "accept_ra", "0");
-	set_ipv6(INSIDE, "addr_gen_mode", "1");
+	set_ipv6(links, INSIDE, "accept_ra", "0");
+	set_ipv6(links, INSIDE, "addr_gen_mode", "1");
 	if (!lease->address6.family)
-		set_ipv6(INSIDE, "disable_ipv6", "1");
+		set_ipv6(links, INSIDE, "disable_ipv6", "1");
 	if (lease->address.family)
 		r = set_address(sock, link, &lease->address, network->subnet.length, err);
 	if (r >= 0 && lease->address6.family)
@@ -695,7 +726,7 @@ static int furnish(const struct nsbox_links *links, const struct nsbox_network *
 	return r;
 }
 
-static int furnish_inside(const struct nsbox_links *links, const struct nsbox_network *network,
+static int furnish_inside(struct nsbox_links *links, const struct nsbox_network *network,
 			  const struct nsbox_lease *lease, int ns_fd, struct nsbox_error *err)
 {
 	cleanup_close int host = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -721,7 +752,7 @@ int nsbox_links_add(struct nsbox_links *links, const struct nsbox_net_request *r
 	if (r < 0)
 		return r;
 	port = (int)if_nametoindex(name);
-	set_ipv6(name, "disable_ipv6", "1");	/* the port itself has no address */
+	set_ipv6(links, name, "disable_ipv6", "1");	/* the port itself has no address */
 	r = enslave(links, port, name, err);
 	if (r == 0)
 		r = set_port(links, port, name, request->network.isolate, err);

@@ -13,13 +13,14 @@ struct nl_sock;
 
 struct nsbox_links {
 	struct nl_sock *sock;
+	int proc;			/* made at need */
 	int bridge;			/* its index */
 	bool own;			/* we made it, and nobody else is on it */
 	struct nsbox_address gateway4, gateway6;	/* the bridge's in the network's subnets */
 	unsigned int mtu;
 };
 
-#define NSBOX_LINKS_INIT { .sock = NULL }
+#define NSBOX_LINKS_INIT { .proc = -EBADF }
 
 struct nsbox_mac {
 	unsigned char bytes[6];
