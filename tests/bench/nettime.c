@@ -4,7 +4,8 @@
  * answer. In network, mount and pid namespaces of its own. Prints one line for each round.
  *
  *	nettime NSBOX-NET FLOOR pairs ROUNDS	one after the other, nothing else there
- *	nettime NSBOX-NET FLOOR many BOXES	boxes that stay: the first, ..., the last
+ *	nettime NSBOX-NET FLOOR many BOXES	boxes that stay: the first, ..., the last;
+ *						each time and then processor time
  *	nettime NSBOX-NET FLOOR cycle BOXES	made and ended: what is left, as counts
  *	nettime NSBOX-NET FLOOR together BOXES	all at once: the addresses of each
  */
@@ -17,12 +18,14 @@
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 static const char *program, *floor_program;
 static int host_ns;
+static double cpu_us;	/* processor time of the last that was run */
 
 static int make_namespace(void)
 {
@@ -41,6 +44,7 @@ static double run(char *const argv[], int request, int ns, void *answer, size_t 
 {
 	double before = now_us(), after;
 	int pair[2], status;
+	struct rusage used;
 	pid_t pid;
 
 	if (pipe2(pair, O_CLOEXEC) < 0)
@@ -64,7 +68,9 @@ static double run(char *const argv[], int request, int ns, void *answer, size_t 
 	}
 	after = now_us();
 	close(pair[0]);
-	waitpid(pid, &status, 0);
+	wait4(pid, &status, 0, &used);
+	cpu_us = (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e6 +
+		 (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
 	return after - before;
 }
 
@@ -144,11 +150,14 @@ static void many(unsigned int boxes)
 {
 	for (unsigned int i = 0; i < boxes; i++) {
 		int ns = make_namespace();
+		double us;
 
 		/* The namespace stays open. The floor tells what of it is the kernel's own. */
-		printf("%.0f", ask(NSBOX_NET_ADD, i, ns));
+		us = ask(NSBOX_NET_ADD, i, ns);
+		printf("%.0f %.0f", us, cpu_us);
 		ns = make_namespace();
-		printf(" %.0f\n", bare("add", i, ns));
+		us = bare("add", i, ns);
+		printf(" %.0f %.0f\n", us, cpu_us);
 		bare("remove", i, -1);
 		close(ns);
 	}
