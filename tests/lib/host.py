@@ -117,7 +117,7 @@ class Session:
             if self.READY.encode() not in seen:
                 raise AssertionError(f"{shlex.join(self.argv)}: exit {self.popen.returncode}: "
                                      f"{self.popen.stderr.read().decode(errors='replace')}")
-            self._pid = wait_until(self._find, 5, "the process of the session is there")
+            self._pid = wait_until(self._find, self.timeout, "the process of the session is there")
         return self
 
     def _find(self):

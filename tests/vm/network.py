@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import time
 
 import internet
 from observe import read, wait_until
@@ -65,9 +66,9 @@ def internet_of(h):
     h.policy(POLICY)
     try:
         # The first network loads the kernel's modules, which takes an emulated processor longer than a login waits.
-        wait_until(lambda: h.run(["nsbox", "run", "alice", "--", "true"]).code == 0, 3 * PATIENCE, "a box has a network")
+        wait_until(lambda: h.run(["nsbox", "run", "alice", "--", "true"], timeout=3 * PATIENCE).code == 0, 3 * PATIENCE, "a box has a network")
         h.run("nsbox gc")
-        h.wait_gone()
+        h.wait_gone(PATIENCE)
         yield
     finally:
         h.policy(before)
@@ -89,8 +90,12 @@ def inside(h, s, *words):
     return h.run(["nsenter", "-t", str(s.pid), "-n", *words]).out
 
 
-def ask(h, s, host=OUTSIDE, port=80):
-    return inside(h, s, "/usr/local/bin/ask", "tcp", host, str(port), "5").strip()
+def ask(h, s, patience=PATIENCE // 2):
+    return inside(h, s, "/usr/local/bin/ask", "tcp", OUTSIDE, "80", str(patience)).strip()
+
+
+def is_shut(h, s):
+    contains(ask(h, s, patience=5), "Error", "before it")
 
 
 def addresses(show):
@@ -100,21 +105,38 @@ def addresses(show):
 
 # ------------------------------------------------------------ who takes care of links
 
-def networkd_says(link):
-    """Its word for a link, when it has made up its mind."""
+def networkd_says(link, since=0):
+    """Its word for a link, when it has made up its mind; what it had said before @since is still there."""
     path = "/run/systemd/netif/links/" + read(f"/sys/class/net/{link}/ifindex").strip()
 
     def word():
-        found = re.search(r"^ADMIN_STATE=(\w+)", read(path), re.M) if os.path.exists(path) else None
-        return found and found[1] not in ("pending", "initialized") and found[1]
+        with contextlib.suppress(FileNotFoundError):
+            found = re.search(r"^ADMIN_STATE=(\w+)", read(path), re.M) if os.stat(path).st_mtime >= since else None
+            return found and found[1] not in ("pending", "initialized") and found[1]
+        return None
     return wait_until(word, PATIENCE, f"networkd knows what {link} is to it")
 
 
 def manager_says(h, link):
+    """NetworkManager's word for a link. While it starts, all links are unmanaged."""
     def word():
-        rows = h.run("nmcli -t -f DEVICE,STATE device").check().out.splitlines()
+        if h.run("nmcli -t -f STARTUP general").out.strip() != "started":
+            return None
+        rows = h.run("nmcli -t -f DEVICE,STATE device").out.splitlines()
         return dict(row.split(":", 1) for row in rows).get(link)
     return wait_until(word, PATIENCE, f"NetworkManager knows {link}")
+
+
+def make_bridge(h, name, *more):
+    for words in (f"link add {name} type bridge", *more, f"link set {name} up"):
+        ip(h, words)
+
+
+def only_port():
+    """The host's end of the only box's network; that of an earlier one may still be on its way out."""
+    def ports():
+        return [n for n in os.listdir("/sys/class/net") if n.startswith("nsb-")]
+    return wait_until(lambda: len(ports()) == 1 and ports(), PATIENCE, "there is one port")[0]
 
 
 @test_on("bookworm", timeout=600)
@@ -123,35 +145,44 @@ def networkd_and_networkmanager_take_every_link_but_ours(h):
     h.write("/etc/systemd/network/60-all.network", "[Match]\nName=*\n[Network]\nDHCP=yes\n")
     try:
         with internet_of(h):
-            service(h, "start", "systemd-networkd", "NetworkManager")
+            # Bridges that are nobody's: networkd is to take the one, NetworkManager the other. They have their
+            # addresses before networkd runs: it takes away what is there when it first sees a link, and nothing later.
             for number in (0, 1):
-                for words in ("link add plain{0} type bridge", "address add 10.77.{0}.1/24 dev plain{0}", "link set plain{0} up"):
-                    ip(h, words.format(number))
+                make_bridge(h, f"plain{number}", f"address add 10.77.{number}.1/24 dev plain{number}")
+            service(h, "start", "systemd-networkd", "NetworkManager")
             s = hold(h)
-            port, = [n for n in os.listdir("/sys/class/net") if n.startswith("nsb-")]
+            port = only_port()
 
-            def check(when):
-                eq({n: networkd_says(n) for n in ("nsbox0", port)}, {"nsbox0": "unmanaged", port: "unmanaged"}, f"to networkd {when}")
+            def check(when, since=0):
+                eq({n: networkd_says(n, since) for n in ("nsbox0", port)}, {"nsbox0": "unmanaged", port: "unmanaged"}, f"to networkd {when}")
                 eq({n: manager_says(h, n) for n in ("nsbox0", port)}, {"nsbox0": "unmanaged", port: "unmanaged"}, f"to NetworkManager {when}")
                 eq(addresses(ip(h, "-j address show dev nsbox0")), ["10.88.0.1", "fd00:88::1"], f"addresses of the bridge {when}")
                 eq(addresses(ip(h, f"-j address show dev {port}")), [], f"addresses of the port {when}")
                 eq(addresses(inside(h, s, "ip", "-j", "address", "show", "dev", "eth0")), ["10.88.0.2", "fd00:88::2"], f"addresses of the box {when}")
                 eq(ask(h, s), HOST, f"through it {when}")
 
+            def took_the_others(since=0):
+                eq(networkd_says("plain1", since), "unmanaged", "to networkd what 50-uplink.network names")
+                for name in ("plain0", "plain2"):
+                    assert networkd_says(name, since) != "unmanaged", f"{name} is unmanaged to networkd"
+                wait_until(lambda: manager_says(h, "plain1") != "unmanaged", PATIENCE, "NetworkManager took its bridge")
+
+            # One that comes after networkd has, as the port did.
+            make_bridge(h, "plain2")
             check("while both run")
-            # What they do to a bridge that is nobody's: networkd to the one, NetworkManager to the other.
-            assert networkd_says("plain0") != "unmanaged", networkd_says("plain0")
-            wait_until(lambda: "10.77.0.1" not in ip(h, "address show dev plain0"), PATIENCE, "networkd took its address")
-            wait_until(lambda: manager_says(h, "plain1") != "unmanaged", PATIENCE, "NetworkManager took the other")
+            took_the_others()
+            wait_until(lambda: not addresses(ip(h, "-j address show dev plain0")), PATIENCE, "networkd took the bridge's address")
             h.run("networkctl reload").check()
+            since = time.time()
             service(h, "restart", "systemd-networkd", "NetworkManager")
-            check("after a restart of both")
+            took_the_others(since)
+            check("after a restart of both", since)
             s.close(PATIENCE)
-            h.wait_gone()
+            h.wait_gone(PATIENCE)
             eq(addresses(ip(h, "-j address show dev nsbox0")), ["10.88.0.1", "fd00:88::1"], "addresses of the bridge after the last box")
     finally:
         service(h, "stop", "systemd-networkd.socket", "systemd-networkd", "NetworkManager")
-        for name in ("plain0", "plain1"):
+        for name in ("plain0", "plain1", "plain2"):
             h.run(["ip", "link", "delete", name])
         for name in ("50-uplink", "60-all"):
             os.unlink(f"/etc/systemd/network/{name}.network")
@@ -166,12 +197,13 @@ def doctor(h):
 
 
 def published(h):
-    return h.run(f"ip netns exec outside /usr/local/bin/ask tcp {HOST} 2222 5").out.strip()
+    return h.run(f"ip netns exec outside /usr/local/bin/ask tcp {HOST} 2222 {PATIENCE // 2}").out.strip()
 
 
 def all_flows(h, s, when):
     eq(ask(h, s), HOST, f"to the outside {when}")
-    eq(h.run(["nsenter", "-t", str(s.pid), "-a", "getent", "ahostsv4", "box.test"]).out.split()[:1], [NAME], f"a name {when}")
+    name = h.run(["nsenter", "-t", str(s.pid), "-a", "getent", "ahostsv4", "box.test"], env={"RES_OPTIONS": "timeout:20"})
+    eq(name.out.split()[:1], [NAME], f"a name {when}")
     eq(published(h), "198.51.100.1", f"to the published port {when}")
 
 
@@ -204,7 +236,7 @@ def firewalld_lets_boxes_through_by_the_line_that_doctor_says(h):
         try:
             s = hold(h)
             serve_in(h, s)
-            contains(ask(h, s), "Error", "before it")
+            is_shut(h, s)
             doctors_lines_open_it(h, s, "firewall-cmd --reload")
         finally:
             service(h, "stop", "firewalld")
@@ -219,7 +251,7 @@ def ufw_lets_boxes_through_by_the_lines_that_doctor_says(h):
         try:
             s = hold(h)
             serve_in(h, s)
-            contains(ask(h, s), "Error", "before it")
+            is_shut(h, s)
             doctors_lines_open_it(h, s, "ufw reload")
         finally:
             h.run("ufw --force disable", timeout=120).check()
