@@ -33,7 +33,7 @@ import image
 REPO = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
 BUILD = os.path.join(REPO, os.environ.get("NSBOX_BUILD", "build"))
 EMULATED = "tcg,thread=multi"
-TIMEOUT = int(os.environ.get("NSBOX_VM_TIMEOUT", "900"))
+TIMEOUT = int(os.environ.get("NSBOX_VM_TIMEOUT", "1200"))
 
 
 def product_built():
