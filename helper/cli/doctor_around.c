@@ -18,6 +18,7 @@
 
 #define LINGER "/var/lib/systemd/linger"
 #define CRONTABS "/var/spool/cron/crontabs"
+#define DROP_INS "user@.service.d"
 
 enum { USERS_MAX = 20000, HOMES_MAX = 16 };
 
@@ -187,6 +188,69 @@ static void check_users(struct around *a)
 		   "policy boxes %zu", a->users, a->boxed);
 }
 
+/* Does a drop-in have systemd ask nsbox manager? */
+static bool has_condition(int dir, const char *name)
+{
+	static const char suffix[] = ".conf";
+	size_t length = strlen(name);
+	bool is_drop_in = length >= strlen(suffix) && !strcmp(name + length - strlen(suffix), suffix);
+	cleanup_close int fd = is_drop_in ? openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	cleanup_fclose FILE *f = fd < 0 ? NULL : fdopen(fd, "re");
+	cleanup_free char *line = NULL;
+	size_t size = 0;
+	bool found = false;
+
+	if (f)
+		fd = -1;
+	while (f && !found && getline(&line, &size, f) >= 0)
+		found = strncmp(line, "ExecCondition=", strlen("ExecCondition=")) == 0 &&
+			strstr(line, "nsbox manager") != NULL;
+	return found;
+}
+
+/* Of drop-ins with the same name only that in the first of these directories counts, if it is an empty one. */
+static bool has_drop_in(void)
+{
+	static const char *const dirs[] = {
+		"/etc/systemd/system/" DROP_INS,	   "/run/systemd/system/" DROP_INS,
+		"/usr/local/lib/systemd/system/" DROP_INS, "/usr/lib/systemd/system/" DROP_INS,
+		"/lib/systemd/system/" DROP_INS,
+	};
+
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		cleanup_dir DIR *d = opendir(dirs[i]);
+
+		for (struct dirent *e; d && (e = readdir(d));) {
+			size_t first = 0;
+
+			while (first < i && !exists(dirs[first], e->d_name))
+				first++;
+			if (first == i && has_condition(dirfd(d), e->d_name))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* A manager that nsbox's line refuses had better not be tried: the unit fails, at each first login. */
+static void check_drop_in(struct nsbox_doctor *d)
+{
+	static const char dir[] = "/etc/systemd/system/" DROP_INS;
+	char self[PATH_MAX] = "";
+
+	if (has_drop_in()) {
+		nsbox_find(d, NSBOX_OK, "around.condition", "systemd asks nsbox manager before it starts "
+			   "user@UID.service");
+		return;
+	}
+	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
+		(void)snprintf(self, sizeof(self), "/usr/bin/nsbox");
+	nsbox_find(d, NSBOX_WARNING, "around.condition", "user@UID.service is started for boxed users, and "
+		   "fails: no drop-in of user@.service has systemd ask nsbox manager first");
+	nsbox_find_fix(d, "mkdir -p %s && printf '%%s\\n' '[Service]' 'ExecCondition=+%s manager %%i' "
+		       ">%s/nsbox-manager.conf && systemctl daemon-reload", dir, self, dir);
+}
+
 /* systemd starts user@UID.service for whoever logs in: a manager of his own, outside. */
 static void check_user_manager(struct around *a)
 {
@@ -197,6 +261,8 @@ static void check_user_manager(struct around *a)
 		return;
 	if (covered == NSBOX_COVERED) {
 		nsbox_find(a->doctor, NSBOX_OK, "around.manager", "systemd-user has nsbox's line");
+		if (a->boxed > 0)
+			check_drop_in(a->doctor);
 		return;
 	}
 	nsbox_find(a->doctor, a->doctor->enabled ? NSBOX_ERROR : NSBOX_WARNING, "around.manager",
@@ -219,8 +285,8 @@ void nsbox_doctor_around(struct nsbox_doctor *d)
 	if (nsbox_policy_load(NSBOX_POLICY_DIR, NULL, &policy, NULL) < 0)
 		return;		/* said already */
 	a.policy = policy;
-	check_user_manager(&a);
 	check_users(&a);
+	check_user_manager(&a);
 	nsbox_policy_free(policy);
 	for (size_t i = 0; i < a.n_homes; i++)
 		free(a.homes[i]);

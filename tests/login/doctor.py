@@ -351,6 +351,39 @@ def a_user_manager_outside_is_named_and_the_fix_is_right(h):
 
 
 @test
+def an_attempt_at_a_user_manager_is_named_and_the_fix_is_right(h):
+    drop_ins = "/etc/systemd/system/user@.service.d"
+    enable_all(h)
+    h.write("/etc/pam.d/systemd-user", "session required pam_unix.so\n")
+    os.makedirs("/run/systemd/system")
+    try:
+        absent(h, "around.condition")       # the line is missing, which is said
+        h.run(["nsbox", "enable", "--deny", "systemd-user"]).check()
+        # Whatever the machine has itself; an empty file takes its place.
+        h.write(drop_ins + "/nsbox.conf", "")
+        f = find(h, "around.condition", "warning", "user@UID.service", drop_ins)
+        # Only systemctl is missing here.
+        fix = f["fix"].removesuffix(" && systemctl daemon-reload")
+        assert fix != f["fix"], fix
+        h.run(["sh", "-c", fix]).check()
+        find(h, "around.condition", "ok")
+        written, = [name for name in os.listdir(drop_ins) if name != "nsbox.conf"]
+        eq(observe.read(f"{drop_ins}/{written}").splitlines(),
+           ["[Service]", f"ExecCondition=+{shutil.which('nsbox')} manager %i"], "what is written")
+        # The same by another directory, unless an empty file of that name comes before it.
+        h.write("/run/systemd/system/user@.service.d/x.conf", observe.read(f"{drop_ins}/{written}"))
+        os.unlink(f"{drop_ins}/{written}")
+        find(h, "around.condition", "ok")
+        os.symlink("/dev/null", drop_ins + "/x.conf")
+        find(h, "around.condition", "warning")
+        h.policy("[defaults]\naction = host\n")
+        absent(h, "around.condition")       # nobody is boxed
+    finally:
+        shutil.rmtree(drop_ins)
+        shutil.rmtree("/run/systemd")
+
+
+@test
 def a_user_with_the_hosts_network_is_named(h):
     h.policy(policy("[user bob]\nnet = host\n"))
     find(h, "around.net", "warning", "bob", "net = none")

@@ -34,6 +34,7 @@ NOT_FILES = {
     r"/var/(lib/systemd/linger|spool/cron/.*|spool/at.*|mail.*)": "what doctor looks at, which is not nsbox's",
     r"/var/lib/(dpkg/status|rpm|pacman/local)|/lib/apk/db/installed|/etc/(os-release|debian_version)|/usr/(bin|lib)|/lib":
         "by which an image is told from another",
+    r"(/etc|/run|(/usr(/local)?)?/lib)/systemd/system/user@\.service\.d": "what doctor looks at, which is systemd's",
     r"/etc/(ssh/.*|init\.d.*|crontab.*|cron\..*|at\..*|security.*)": "what doctor looks at, which is not nsbox's",
     r"/usr|/etc|/run|/var|/lib": "the directory",
 }

@@ -213,7 +213,8 @@ def the_package_has_started_the_service_and_it_holds_the_base(h):
 def doctor_finds_no_error_on_this_machine(h):
     found = json.loads(h.run("nsbox doctor --json").out)["findings"]
     eq([f for f in found if f["severity"] == "error"], [], "errors")
-    contains([f["check"] for f in found if f["severity"] == "ok"], "around.manager", "what is well")
+    for check in ("around.manager", "around.condition"):
+        contains([f["check"] for f in found if f["severity"] == "ok"], check, "what is well")
 
 
 @test
@@ -400,8 +401,8 @@ def no_user_manager_runs_for_a_boxed_user_and_no_unit_has_failed(h):
     eq(h.run("systemctl is-system-running").out, "running\n")
 
 
-@test(timeout=120)
-def without_the_drop_in_pam_nsbox_refuses_the_user_manager(h):
+@test(timeout=180)
+def without_the_drop_in_pam_nsbox_refuses_the_user_manager_until_doctors_line_is_run(h):
     h.wait_gone()
     h.write(OVERRIDE, "")
     h.run("systemctl daemon-reload").check()
@@ -411,8 +412,19 @@ def without_the_drop_in_pam_nsbox_refuses_the_user_manager(h):
         eq(manager(h)["ActiveState"], "failed", "user@1001.service")
         h.wait_for_log("no box for alice: .*systemd-user", 10, since=mark)
         h.run(as_alice("true")).check()
+        fix, = [f["fix"] for f in json.loads(h.run("nsbox doctor --json").out)["findings"]
+                if (f["check"], f["severity"]) == ("around.condition", "warning")]
+        h.run(["sh", "-c", fix]).check()
+        h.run("systemctl reset-failed user@1001.service").check()
+        h.wait_gone()
+        mark = h.log_mark()
+        h.run("systemctl start user@1001.service")
+        # systemd may have forgotten the result already.
+        h.wait_for_log("no systemd manager outside the box for alice: ", PATIENCE, since=mark)
+        eq(manager(h)["ActiveState"], "inactive", "user@1001.service with doctor's line")
     finally:
         os.unlink(OVERRIDE)
+        shutil.rmtree("/etc/systemd/system/user@.service.d", ignore_errors=True)
         h.run("systemctl daemon-reload").check()
         h.run("systemctl reset-failed user@1001.service")
 
