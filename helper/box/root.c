@@ -293,8 +293,8 @@ static int bind_over(const char *from, const char *to, uint64_t attrs, struct ns
 	cleanup_close int tree = -EBADF;
 
 	/* First: a copy that is dropped again costs a grace period of the kernel's. */
-	if (access(to, F_OK) < 0)
-		return 0;	/* this kernel has no such file */
+	if (access(to, F_OK) < 0)	/* this kernel may have no such file */
+		return errno == ENOENT ? 0 : nsbox_error_set(err, errno, "look for %s", to);
 	tree = (int)syscall(SYS_open_tree, AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (tree < 0)
 		return nsbox_error_set(err, errno, "open_tree %s", from);
@@ -348,6 +348,7 @@ static int mount_pts(const struct nsbox_decision *policy, struct nsbox_error *er
 	return 0;
 }
 
+/* proc and sysfs, as the kernel gives them to who is in the right namespaces. */
 static int mount_kernel(const struct nsbox_init *init, struct nsbox_error *err)
 {
 	int r = mount_proc(init->policy, err);
@@ -414,7 +415,6 @@ static int make_read_only(const char *path, struct nsbox_error *err)
  */
 static int pivot(bool image, bool writable, struct nsbox_error *err)
 {
-
 	if (syscall(SYS_pivot_root, ".", ".") < 0)
 		return nsbox_error_set(err, errno, "pivot_root");
 	if (image && umount2(".", MNT_DETACH) < 0)
