@@ -68,7 +68,7 @@ void nsbox_cgroup_drop(struct nsbox_cgroup *cg);
  * @leaf, and after those, in the same order, of every cgroup that it is in now:
  * the way back. Fills fds[] and *ret_n, the caller's to close.
  */
-int nsbox_cgroup_open_procs( struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
+int nsbox_cgroup_open_procs(struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf leaf, int pid,
 			    int fds[2 * NSBOX_HIERARCHIES_MAX], unsigned int *ret_n,
 			    struct nsbox_error *err);
 
@@ -84,9 +84,9 @@ int nsbox_cgroup_verify(const struct nsbox_cgroup *cg, enum nsbox_cgroup_leaf le
 			struct nsbox_error *err);
 
 /* Where a new session belongs: main, or rescue when main is all but full. */
-enum nsbox_cgroup_leaf nsbox_cgroup_choose( struct nsbox_cgroup *cg);
+enum nsbox_cgroup_leaf nsbox_cgroup_choose(struct nsbox_cgroup *cg);
 
-bool nsbox_cgroup_is_frozen( struct nsbox_cgroup *cg);
+bool nsbox_cgroup_is_frozen(struct nsbox_cgroup *cg);
 
 /* Kills every process in the box's cgroups, waiting for them until @deadline_ms. */
 int nsbox_cgroup_kill(const struct nsbox_cgroup *cg, uint64_t deadline_ms,
